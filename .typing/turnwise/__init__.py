@@ -1,0 +1,1 @@
+../../turnwise/__init__.py

@@ -1,0 +1,1 @@
+"""Mathematics with tools and exact grading."""

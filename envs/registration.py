@@ -1,0 +1,47 @@
+"""All environment ids: ours, and those of installed plug-ins.
+
+A plug-in is an entry point of the group `turnwise.envs`, `"cafe/Cafe-v0" = "cafe_env:Cafe"`. Entry points are strings,
+so nothing is imported before `gymnasium.make` asks for it.
+"""
+
+from importlib.metadata import EntryPoint, entry_points
+
+import gymnasium
+
+from turnwise.errors import ConfigError
+
+__all__ = ["BUILT_IN", "ids", "register_all"]
+
+BUILT_IN = {
+    "turnwise/Arithmetic-v0": "turnwise.envs.math.arithmetic:Arithmetic",
+    "turnwise/Lookup-v0": "turnwise.envs.search.lookup:Lookup",
+    "turnwise/Sokoban-v0": "turnwise.envs.puzzles.sokoban:Sokoban",
+}
+_registered: dict[str, str] = {}
+
+
+def register_all() -> None:
+    """Register every id with Gymnasium; calling it again changes nothing. Raises ConfigError if two owners claim one id."""
+    for env_id, entry in [*BUILT_IN.items(), *((p.name, p.value) for p in _plugins())]:
+        if env_id not in _registered:
+            gymnasium.register(id=env_id, entry_point=entry)
+            _registered[env_id] = entry
+
+
+def _plugins() -> list[EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group="turnwise.envs"):
+        rival = found.get(point.name)
+        other = BUILT_IN.get(point.name) or (rival.value if rival and rival.value != point.value else None)
+        if other:
+            raise ConfigError(
+                f"environment id {point.name!r} is claimed twice: by {other} and by {point.value}. "
+                "Rename one of them, or uninstall one."
+            )
+        found[point.name] = point
+    return list(found.values())
+
+
+def ids() -> list[str]:
+    """Every id that `import turnwise` registered, sorted."""
+    return sorted(_registered)

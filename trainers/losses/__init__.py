@@ -1,0 +1,1 @@
+"""Policy losses: pure functions of per-token tensors, one method a file."""

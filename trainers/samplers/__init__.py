@@ -1,0 +1,1 @@
+"""Task samplers: which tasks come next, one method a file."""
