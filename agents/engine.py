@@ -58,7 +58,7 @@ class Engine(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     async def generate(self, ids: Sequence[int], sampling: Sampling, session: str | None = None) -> Completion:
-        """Continue `ids` ([T], the whole conversation). Calls with one `session` name extend one conversation; its KV cache is kept.
+        """Continue `ids` ([T], the whole conversation). Calls with one `session` name share one KV cache.
 
         Raises EngineFailure if the back end breaks, ConfigError for an empty prompt or one beyond the context window.
         """

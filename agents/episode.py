@@ -1,0 +1,148 @@
+"""One episode of an agent in an environment, turn by turn, forkable at every turn, ending in exactly one Trajectory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+
+from turnwise.agents.agent import Agent, Moment, Reply
+from turnwise.agents.failures import Broken, call_env, checked_reset, checked_step, failure_of
+from turnwise.envs.core import TurnEnv
+from turnwise.envs.fork import fork
+from turnwise.errors import ConfigError, InfraError
+from turnwise.seeds import child
+from turnwise.types import Failure, Stop, Task, Trajectory, Turn
+
+__all__ = ["Episode", "Limits", "Problem"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Where an episode starts: an environment id, the seed of its reset and the options that go with it."""
+
+    env_id: str
+    seed: int
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds that no episode may pass, so that no run waits for ever."""
+
+    max_turns: int = 1000
+    step_deadline_s: float = 60.0
+    """For environments that are not `inline` (see TurnEnv.metadata); the quick ones are called directly."""
+    clock: Callable[[], float] = time.perf_counter
+
+
+class Episode:
+    """Mutable and short-lived: `begin`, `advance` until it says False, `finish`. Failures end it; they never raise out of it."""
+
+    def __init__(self, agent: Agent, env: gymnasium.Env[Any, Any], problem: Problem, *, seed: int, limits: Limits) -> None:
+        """`seed` is the seed of the agent's sampling; the environment's is in the problem."""
+        self.agent, self.env, self.problem, self.seed, self.limits = agent, env, problem, seed, limits
+        self.session = f"{problem.env_id}/{problem.seed}/{seed}"
+        self.leaf: Turn | None = None
+        self.stop: Stop | None = None
+        self.failure: Failure | None = None
+        self._inline = bool(env.metadata.get("inline", False))
+        self._observation, self._role = "", "user"
+        self._ids: tuple[int, ...] = ()
+        self._depth = 0
+        self._task: Task | None = None
+
+    async def begin(self) -> None:
+        """Reset the environment to the problem."""
+        try:
+            result = await self._call(lambda: self.env.reset(seed=self.problem.seed, options=dict(self.problem.options)))
+            self._observation, info = checked_reset(result)
+            self._role = str(info.get("role", "user"))
+            self._task = self._known_task()
+        except ConfigError:
+            raise  # a wrong option is the caller's to mend, not the world's failure
+        except Exception as error:  # the boundary of somebody else's code
+            self._fail(error)
+
+    async def advance(self) -> bool:
+        """Play one turn; False once the episode is over."""
+        if self.stop is not None:
+            return False
+        try:
+            moment = Moment(
+                self.env, self._observation, self._role, self.leaf, self._ids, child(self.seed, self._depth), self.session
+            )
+            reply = await self.agent.reply(moment)
+            if reply is None:
+                self._end(Stop.TOKENS)
+                return False
+            started = self.limits.clock()
+            result = await self._call(lambda: self.env.step(reply.text))
+            self._record(reply, result, self.limits.clock() - started)
+        except (InfraError, Broken) as error:
+            self._fail(error)
+        return self.stop is None
+
+    def fork(self, seed: int) -> Episode:
+        """A twin that shares every turn so far and goes on with its own environment and sampling seed."""
+        twin = Episode(self.agent, fork(self.env), self.problem, seed=seed, limits=self.limits)
+        twin.leaf, twin.stop, twin.failure = self.leaf, self.stop, self.failure
+        twin._observation, twin._role, twin._ids = self._observation, self._role, self._ids
+        twin._depth, twin._task = self._depth, self._task
+        self.agent.fork(self.session, twin.session)
+        return twin
+
+    def finish(self) -> Trajectory:
+        """The trajectory so far; frees what the agent kept for the conversation."""
+        self.agent.release(self.session)
+        task = self._task or Task(f"{self.problem.env_id}:{self.problem.seed}", "", "", 0)
+        stop = self.stop or Stop.TRUNCATED
+        return Trajectory(task, self.problem.env_id, self.problem.seed, self.leaf, stop, self.failure)
+
+    async def _call(self, call: Callable[[], Any]) -> Any:
+        return await call_env(call, inline=self._inline, deadline_s=self.limits.step_deadline_s)
+
+    def _record(self, reply: Reply, result: Any, duration_s: float) -> None:
+        observation, reward, terminated, truncated, info = checked_step(result)
+        terms: Mapping[str, float] = info.get("reward_terms") or {"reward": reward}
+        role = str(info.get("role", "user"))
+        self.leaf = Turn(
+            observation=self._observation,
+            context_ids=reply.context_ids,
+            action=reply.text,
+            action_ids=reply.action_ids,
+            logprobs=reply.logprobs,
+            entropies=reply.entropies,
+            reward=reward,
+            reward_terms=terms,
+            outcome=float(info.get("outcome", reward if terminated else 0.0)),
+            valid=bool(info.get("valid_action", True)),
+            tool_calls=int(role == "tool"),
+            stop_reason=reply.stop_reason,
+            version=reply.version,
+            duration_s=duration_s,
+            parent=self.leaf,
+        )
+        self._ids = (*self._ids, *reply.context_ids, *reply.action_ids)
+        self._observation, self._role = observation, role
+        self._depth += 1
+        if terminated or truncated:
+            self._end(Stop.TERMINATED if terminated else Stop.TRUNCATED)
+        elif self._depth >= self.limits.max_turns:
+            self._end(Stop.TRUNCATED)
+
+    def _known_task(self) -> Task:
+        inner = self.env.unwrapped
+        if isinstance(inner, TurnEnv):
+            return inner.task
+        return Task(f"{self.problem.env_id}:{self.problem.seed}", self._observation, "", 0)
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = failure_of(error)
+        self._end(Stop.FAILED)
+
+    def _end(self, stop: Stop) -> None:
+        self.stop = stop

@@ -1,0 +1,109 @@
+"""Environments made once and used again, and many episodes at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import gymnasium
+
+from turnwise.agents.agent import Agent
+from turnwise.agents.episode import Episode, Limits, Problem
+from turnwise.agents.failures import Broken, call_env
+from turnwise.envs.registration import ids
+from turnwise.errors import ConfigError, UnknownName
+from turnwise.types import Trajectory
+
+__all__ = ["Worlds", "play_all"]
+
+Env = gymnasium.Env[Any, Any]
+
+
+class Worlds:
+    """A store of environments by id. One that failed is thrown away; one that finished is used again."""
+
+    def __init__(
+        self,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        make: Callable[..., Env] = gymnasium.make,
+        close_deadline_s: float = 10.0,
+    ) -> None:
+        """`kwargs` go to the environment's constructor."""
+        self._kwargs = dict(kwargs or {})
+        self._make = make
+        self._close_deadline_s = close_deadline_s
+        self._free: dict[str, list[Env]] = defaultdict(list)
+
+    def take(self, env_id: str) -> Env:
+        """An environment to reset. Raises UnknownName or ConfigError if there is no such id or it refuses its arguments."""
+        if self._free[env_id]:
+            return self._free[env_id].pop()
+        try:
+            return self._make(env_id, disable_env_checker=True, **self._kwargs)
+        except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound, gymnasium.error.VersionNotFound) as error:
+            raise UnknownName("environment id", env_id, ids()) from error
+        except (TypeError, gymnasium.error.Error) as error:
+            raise ConfigError(f"{env_id}: cannot be made with {self._kwargs}: {error}") from error
+
+    async def give_back(self, env_id: str, env: Env, *, broken: bool) -> None:
+        """Return an environment; a broken one is closed (with a deadline, errors swallowed: it is gone either way)."""
+        if not broken:
+            self._free[env_id].append(env)
+            return
+        try:
+            await call_env(env.close, inline=False, deadline_s=self._close_deadline_s)
+        except Broken:
+            pass
+
+    async def close(self) -> None:
+        """Close every environment in store."""
+        for env_id, envs in self._free.items():
+            while envs:
+                await self.give_back(env_id, envs.pop(), broken=True)
+
+    @asynccontextmanager
+    async def episode(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> AsyncIterator[Episode]:
+        """An episode in a borrowed environment, begun; the environment goes back at the end whatever happens."""
+        env = self.take(problem.env_id)
+        episode = Episode(agent, env, problem, seed=seed, limits=limits)
+        try:
+            await episode.begin()
+            yield episode
+        except BaseException:
+            await self.give_back(problem.env_id, env, broken=True)
+            raise
+        await self.give_back(problem.env_id, env, broken=episode.failure is not None)
+
+    async def play(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> Trajectory:
+        """One whole episode."""
+        async with self.episode(agent, problem, seed=seed, limits=limits) as episode:
+            while await episode.advance():
+                pass
+            return episode.finish()
+
+
+async def play_all(
+    worlds: Worlds,
+    agent: Agent,
+    starts: Iterable[tuple[Problem, int]],
+    *,
+    limits: Limits,
+    concurrency: int = 64,
+    done: Callable[[Trajectory], None] = lambda _: None,
+) -> list[Trajectory]:
+    """Many episodes, each its own task, at most `concurrency` at once; trajectories in the order of `starts` (problem, seed)."""
+    gate = asyncio.Semaphore(concurrency)
+
+    async def one(problem: Problem, seed: int) -> Trajectory:
+        async with gate:
+            trajectory = await worlds.play(agent, problem, seed=seed, limits=limits)
+        done(trajectory)
+        return trajectory
+
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(one(problem, seed)) for problem, seed in starts]
+    return [task.result() for task in running]
