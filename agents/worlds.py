@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import gymnasium
@@ -54,10 +54,8 @@ class Worlds:
         if not broken:
             self._free[env_id].append(env)
             return
-        try:
+        with suppress(Broken):
             await call_env(env.close, inline=False, deadline_s=self._close_deadline_s)
-        except Broken:
-            pass
 
     async def close(self) -> None:
         """Close every environment in store."""
@@ -66,7 +64,7 @@ class Worlds:
                 await self.give_back(env_id, envs.pop(), broken=True)
 
     @asynccontextmanager
-    async def episode(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> AsyncIterator[Episode]:
+    async def episode(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> AsyncGenerator[Episode]:
         """An episode in a borrowed environment, begun; the environment goes back at the end whatever happens."""
         env = self.take(problem.env_id)
         episode = Episode(agent, env, problem, seed=seed, limits=limits)
@@ -104,6 +102,9 @@ async def play_all(
         done(trajectory)
         return trajectory
 
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(one(problem, seed)) for problem, seed in starts]
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(one(problem, seed)) for problem, seed in starts]
+    except ExceptionGroup as group:  # the first error says it all; the others are its siblings
+        raise group.exceptions[0] from None
     return [task.result() for task in running]
