@@ -1,0 +1,72 @@
+"""The trainer's forward pass: log-probabilities of given tokens, without logits where nobody asks for them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+__all__ = ["Forward"]
+
+
+class Forward:
+    """Right-padded rows in, log-probabilities and entropies of the masked tokens out.
+
+    The vocabulary projection runs only at positions that predict a masked token. Whether `head(backbone(x))` is the model's own
+    forward pass (some architectures scale or cap their logits) is tried once at start; where it is not, the full forward is used.
+    """
+
+    def __init__(self, model: PreTrainedModel, temperature: float = 1.0) -> None:
+        self.model = model
+        self.temperature = temperature or 1.0  # greedy sampling reports log-probabilities at temperature 1
+        self._core: Any = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
+        self._split = self._can_split()
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """[B, T] ids -> [B, T, H] last hidden states."""
+        return self._core.base_model(input_ids=tokens, use_cache=False)[0]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[N, H] -> [N, V] in float32 or wider, at the sampling temperature."""
+        logits = self._core.get_output_embeddings()(hidden)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)) / self.temperature
+
+    def __call__(self, tokens: Tensor, mask: Tensor, *, entropy: bool = True) -> tuple[Tensor, Tensor]:
+        """[B, T] ids and bool mask -> ([B, T] log-probability of each masked token, [B, T] entropy there), 0 elsewhere, nats.
+
+        The first token of a row has no prediction; it must not be in the mask. Entropies carry no gradient if `entropy` is False.
+        """
+        predicts = mask[:, 1:]
+        if self._split:
+            logits = self.logits(self.hidden(tokens)[:, :-1][predicts])
+        else:
+            full = self.model(input_ids=tokens, use_cache=False).logits[:, :-1][predicts]
+            logits = full.to(torch.promote_types(full.dtype, torch.float32)) / self.temperature
+        logp = logits.log_softmax(-1)
+        chosen = logp.gather(1, tokens[:, 1:][predicts][:, None])[:, 0]
+        with torch.set_grad_enabled(entropy and torch.is_grad_enabled()):
+            spread = -(logp.exp() * logp).sum(-1)
+        return _placed(chosen, predicts), _placed(spread, predicts)
+
+    @torch.no_grad()
+    def _can_split(self) -> bool:
+        head: nn.Module | None = self._core.get_output_embeddings()
+        if head is None or self._core.base_model is self._core:
+            return False
+        device = next(self._core.parameters()).device
+        probe = torch.arange(4, device=device)[None] % self._core.config.vocab_size
+        training = self._core.training
+        self._core.eval()
+        want = self._core(input_ids=probe, use_cache=False).logits
+        got = head(self.hidden(probe))
+        self._core.train(training)
+        return bool(got.shape == want.shape and torch.allclose(got, want, atol=1e-4, rtol=1e-3))
+
+
+def _placed(values: Tensor, predicts: Tensor) -> Tensor:
+    out = values.new_zeros(predicts.shape[0], predicts.shape[1] + 1)
+    at = torch.zeros_like(out, dtype=torch.bool)
+    at[:, 1:] = predicts
+    return out.masked_scatter(at, values)

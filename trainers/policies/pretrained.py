@@ -1,0 +1,39 @@
+"""A Hugging Face causal language model from a local folder or a hub id, optionally with LoRA adapters (arXiv:2106.09685)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from turnwise.errors import ConfigError
+
+__all__ = ["Pretrained"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pretrained:
+    """Weights that exist already."""
+
+    path: str
+    """A folder written by `save_pretrained`, or a model id of the Hugging Face hub."""
+    dtype: str = "float32"
+    """"float32" or "bfloat16"."""
+    device: str = "cpu"
+
+    def build(self, corpus: Iterable[str], seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """Raises ConfigError if nothing can be loaded from `path`."""
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ConfigError(f"policy.dtype: expected float32 or bfloat16, got {self.dtype!r}.")
+        try:
+            model = AutoModelForCausalLM.from_pretrained(self.path, dtype=getattr(torch, self.dtype))
+            tokenizer = AutoTokenizer.from_pretrained(self.path)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0][:300]
+            raise ConfigError(
+                f"policy.path: no model can be loaded from {self.path!r}: {reason} "
+                "Give a folder that holds config.json, weights and tokenizer.json, or a hub id while online."
+            ) from error
+        return model.to(torch.device(self.device)), tokenizer

@@ -1,0 +1,95 @@
+"""A small causal language model with random weights and a tokenizer trained on the spot; nothing is downloaded.
+
+Byte-level BPE with ChatML; the tags of tool calls and answers are tokens of their own, so a small model spends one token on each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+__all__ = ["Scratch"]
+
+_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+_TAGS = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<answer>", "</answer>"]
+_CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scratch:
+    """A Qwen3 architecture of any size, initialised from the seed."""
+
+    hidden: int = 96
+    layers: int = 3
+    heads: int = 4
+    mlp: int = 256
+    vocabulary: int = 1024
+    """Most entries of the tokenizer, special tokens included."""
+    context: int = 1024
+    """Most tokens of a conversation."""
+
+    def build(self, corpus: Iterable[str], seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        tokenizer = _tokenizer(corpus, self.vocabulary)
+        config = Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=self.hidden,
+            intermediate_size=self.mlp,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.heads,
+            head_dim=self.hidden // self.heads,
+            max_position_embeddings=self.context,
+            tie_word_embeddings=True,
+            eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
+            pad_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+            bos_token_id=None,
+        )
+        model = Qwen3ForCausalLM(config)
+        _initialise(model, seed)
+        return model, tokenizer
+
+
+def _initialise(model: torch.nn.Module, seed: int) -> None:
+    """Draw every weight from a generator of our own: the global one is nobody's to seed."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() >= 2:
+                parameter.normal_(0.0, 0.02 if "embed" in name else parameter.shape[1] ** -0.5 / 2, generator=generator)
+            elif "bias" in name:
+                parameter.zero_()
+            else:
+                parameter.fill_(1.0)
+
+
+def _tokenizer(corpus: Iterable[str], size: int) -> PreTrainedTokenizerFast:
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    core.decoder = decoders.ByteLevel()
+    learner = trainers.BpeTrainer(
+        vocab_size=size - len(_TAGS),
+        special_tokens=_SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(_without_tags(corpus), learner)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token="<|im_end|>", pad_token="<|endoftext|>", additional_special_tokens=["<|im_start|>"]
+    )
+    tokenizer.add_tokens(_TAGS)
+    tokenizer.chat_template = _CHATML
+    return tokenizer
+
+
+def _without_tags(corpus: Iterable[str]) -> Iterable[str]:
+    for text in corpus:
+        for tag in _TAGS:
+            text = text.replace(tag, "\n")
+        yield text
