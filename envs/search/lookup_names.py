@@ -1,0 +1,128 @@
+"""Names and words that the lookup worlds are made of.
+
+Terse names are two consonant-vowel syllables without the letter e: short enough for a small model to copy, and never an
+English word of the instructions. Plain names are composed from word lists. Lists of plain values are long, so that no constant answer pays.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+__all__ = ["Draws", "draw_name", "similar_name"]
+
+T = TypeVar("T")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_SYLLABLES = tuple(c + v for c in "bdfgklmnprstvz" for v in "aiou")
+_FIRST = _words(
+    """
+    Ada Alma Anton Bela Boris Carla Cyril Dora Edda Emil Fenja Frida Gerd Greta Hanno Hedda Ida Ivo Jana Joris Kaspar
+    Klara Levin Lotte Magda Mira Nils Nora Olga Otto Paula Petra Quirin Rasmus Rosa Selma Sven Tilda Tomas Ulla Ursin Vera
+    Viktor Wanda Willem Xenia Yara Zeno
+    """
+)
+_FAMILY = _words(
+    """
+    Adler Amsel Bahr Beck Brand Carl Dahl Dorn Eber Falk Fink Gruber Haas Hahn Ilg Jung Kern Kuhn Lang Lind Marz Mohr
+    Nagel Neff Oertel Pohl Quast Rabe Reuter Sack Stahl Tan Thal Ulm Vogt Wald Weiss Zander Zorn Zuck
+    """
+)
+_TOWN = _words(
+    """
+    Alder Amber Barrow Birch Black Bram Cold Crow Dun East Elm Fair Fern Gold Green Hart High Ivy Kings Long Maple Marsh
+    North Oak Otter Pine Raven Red Silver South Stan Thorn West White Wolf Wool
+    """
+)
+_TOWN_END = _words(
+    """
+    bury by cliff croft dale field ford gate ham haven hurst ley minster moor mouth port stead ton wick wood
+    """
+)
+_RIVER_END = _words(
+    """
+    ach beck bourne brook burn fleet run rill water wend
+    """
+)
+_SHIP = _words(
+    """
+    Amber Bold Brave Bright Calm Dancing Eager Fair Fleet Gallant Gentle Golden Grey Happy Hidden Jolly Last Lone Lucky
+    Merry Misty Noble Old Pale Proud Quick Quiet Royal Silent Silver Swift Wandering
+    """
+)
+_SHIP_NOUN = _words(
+    """
+    Albatross Anchor Badger Beacon Comet Crane Curlew Dolphin Dragon Eagle Falcon Gull Heron Kestrel Lantern Lark Lion
+    Marten Otter Pearl Pelican Petrel Plover Raven Seal Siren Sparrow Star Stork Swallow Swan Tern Thistle Unicorn Walrus
+    Wren
+    """
+)
+_COLOUR = _words(
+    """
+    amber azure beige black blue bronze brown cherry coral cream crimson cyan golden green grey indigo ivory jade khaki
+    lilac lime maroon mauve navy ochre olive orange pink plum purple red rose ruby rust saffron scarlet silver tan teal
+    turquoise violet white yellow
+    """
+)
+_MATERIAL = _words(
+    """
+    alder ash balsa bamboo beech birch brass cane cedar cherrywood copper cork cypress ebony elm fir granite iron larch
+    leather linden mahogany maple nickel oak osier pewter pine poplar reed rosewood spruce steel teak tin walnut willow
+    yew zinc
+    """
+)
+
+
+class Draws:
+    """Small random choices, drawn from a generator in batches (a scalar draw costs ten times as much)."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._floats: list[float] = []
+
+    def below(self, bound: int) -> int:
+        """Uniform in [0, bound), for bounds far below 2**53."""
+        if not self._floats:
+            self._floats = self._rng.random(128).tolist()
+        return int(self._floats.pop() * bound)
+
+    def pick(self, items: Sequence[T]) -> T:
+        return items[self.below(len(items))]
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        """A shuffled copy (Fisher-Yates)."""
+        out = list(items)
+        for i in range(len(out) - 1, 0, -1):
+            j = self.below(i + 1)
+            out[i], out[j] = out[j], out[i]
+        return out
+
+
+def draw_name(kind: str, terse: bool, draws: Draws) -> str:
+    """A random name for a person, town, river or thing, or a value for one of the kinds that have no page (sea, market, ...)."""
+    pick = draws.pick
+    if kind == "colour":
+        return pick(_COLOUR)
+    if kind == "material":
+        return pick(_MATERIAL)
+    if terse:
+        return (pick(_SYLLABLES) + pick(_SYLLABLES)).capitalize()
+    if kind == "person":
+        return f"{pick(_FIRST)} {pick(_FAMILY)}"
+    if kind == "thing":
+        return f"{pick(_SHIP)} {pick(_SHIP_NOUN)}"
+    if kind == "river":
+        return pick(_TOWN) + pick(_RIVER_END)
+    return pick(_TOWN) + pick(_TOWN_END)
+
+
+def similar_name(name: str, terse: bool, draws: Draws) -> str:
+    """A name that is easily taken for `name`: the same first syllable, or the same first name."""
+    if terse:
+        return name[:2] + draws.pick(_SYLLABLES)
+    first, _, rest = name.partition(" ")
+    return f"{first} {draws.pick(_FAMILY)}" if rest else draws.pick(_TOWN) + name[-4:]
