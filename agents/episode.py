@@ -62,9 +62,9 @@ class Episode:
             self._observation, info = checked_reset(result)
             self._role = str(info.get("role", "user"))
             self._task = self._known_task()
-        except ConfigError:
-            raise  # a wrong option is the caller's to mend, not the world's failure
-        except Exception as error:  # the boundary of somebody else's code
+        except Broken as error:
+            if isinstance(error.__cause__, ConfigError):
+                raise error.__cause__ from None  # a wrong option is the caller's to mend, not the world's failure
             self._fail(error)
 
     async def advance(self) -> bool:
