@@ -4,7 +4,6 @@ The environment parses replies with a format, describes it in the first observat
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -40,9 +39,6 @@ class ActionFormat(Protocol):
     def call(self, name: str, arguments: Mapping[str, Any]) -> str: ...
     def final(self, answer: str) -> str: ...
     def describe(self, tools: Sequence[Mapping[str, Any]]) -> str: ...
-
-
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def final_answer(reply: str) -> str | None:

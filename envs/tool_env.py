@@ -88,13 +88,10 @@ class ToolEnv(TurnEnv):
             if tool is None:
                 result, right = f"Error: there is no tool {call.name[:50]!r}; there are: {', '.join(self._tools)}.", False
             else:
-                result, right = tool(call.arguments, *self._bound(tool))
+                result, right = tool(call.arguments, *((self,) if tool.method else ()))
             results.append(result if len(result) <= MAX_RESULT else result[:MAX_RESULT] + " [cut]")
             valid = valid and right
         return Transition("\n".join(results), role="tool", valid=valid)
-
-    def _bound(self, tool: Tool) -> tuple[Any, ...]:
-        return (self,) if "self" in tool.function.__code__.co_varnames[: tool.function.__code__.co_argcount] else ()
 
     @override
     def render(self) -> str:

@@ -169,6 +169,9 @@ def novice_action(env: Lookup, rng: np.random.Generator, habits: Mapping[str, fl
         names = list(habits)
         weights = np.array([habits[name] for name in names], float)
         env.habit = names[int(rng.choice(len(names), p=weights / weights.sum()))]
+        path: list[str] = env.task.metadata["relations"]
+        if env.habit == "order" and path == path[::-1]:
+            env.habit = "relation"  # either order is the right one
     world = env.task.metadata
     pages: Mapping[str, Any] = world["pages"]
     if not env.read:

@@ -1,7 +1,7 @@
 """Names and words that the lookup worlds are made of.
 
 Terse names are two consonant-vowel syllables without the letter e: short enough for a small model to copy, and never an
-English word of the instructions. Plain names are composed from word lists. Lists of plain values are long, so that no constant answer pays.
+English word of the instructions. Plain names are composed from word lists, which are long, so that no constant answer pays.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _FAMILY = _words(
 _TOWN = _words(
     """
     Alder Amber Barrow Birch Black Bram Cold Crow Dun East Elm Fair Fern Gold Green Hart High Ivy Kings Long Maple Marsh
-    North Oak Otter Pine Raven Red Silver South Stan Thorn West White Wolf Wool
+    North Oak Otter Pine Raven Silver South Stan Thorn West White Wolf Wool
     """
 )
 _TOWN_END = _words(
@@ -64,7 +64,7 @@ _SHIP_NOUN = _words(
 _COLOUR = _words(
     """
     amber azure beige black blue bronze brown cherry coral cream crimson cyan golden green grey indigo ivory jade khaki
-    lilac lime maroon mauve navy ochre olive orange pink plum purple red rose ruby rust saffron scarlet silver tan teal
+    lilac lime maroon mauve navy ochre olive orange pink plum purple rose ruby rust saffron scarlet silver tan teal
     turquoise violet white yellow
     """
 )
