@@ -1,0 +1,100 @@
+"""ChaosEnv: an environment that fails on purpose, at known rates, the same way every time."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Self
+
+import gymnasium
+import numpy as np
+from typing_extensions import override
+
+from turnwise.errors import ConfigError, EnvFailure
+from turnwise.seeds import child
+
+__all__ = ["ChaosEnv"]
+
+_CRASHES: tuple[type[Exception], ...] = (RuntimeError, KeyError, ZeroDivisionError, TimeoutError, UnicodeError)
+_FAULTS = ("fail", "hang", "crash", "nonsense")
+
+
+class _Gate:
+    """A threading.Event that forks share: release() lets all of them go on."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+class ChaosEnv(gymnasium.Wrapper[Any, str, Any, str]):
+    """At each reset and step, with these probabilities, instead of the right result:
+
+    - `fail`: raises EnvFailure, as a broken sandbox does;
+    - `hang`: blocks until `release()`, or for `hang_s` seconds, and only then answers, rightly;
+    - `crash`: raises what user code raises (RuntimeError, KeyError, ...);
+    - `nonsense`: returns an observation that is no text, a reward that is no number, or a tuple of the wrong length.
+
+    The faults are drawn from a generator of its own, seeded by `seed` and the episode's seed, so runs replay; a fork takes the
+    generator along and so meets the same faults. The wrapped environment is not stepped where the result is a fault.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, str],
+        *,
+        fail: float = 0.0,
+        hang: float = 0.0,
+        crash: float = 0.0,
+        nonsense: float = 0.0,
+        seed: int = 0,
+        hang_s: float | None = None,
+    ) -> None:
+        super().__init__(env)
+        self.rates = (fail, hang, crash, nonsense)
+        if min(self.rates) < 0.0 or sum(self.rates) > 1.0 + 1e-9:
+            raise ConfigError(f"ChaosEnv: rates must be 0 or more and sum to at most 1, got {self.rates}.")
+        self.metadata = {**env.metadata, "inline": False}
+        self.seed, self.hang_s = seed, hang_s
+        self._rng = np.random.default_rng(child(seed, "chaos"))
+        self._gate = _Gate()
+
+    def release(self) -> None:
+        """Let every hanging call of this environment and its forks go on, now and from now on."""
+        self._gate.event.set()
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self._rng = np.random.default_rng(child(self.seed, "chaos", seed))
+        if self._strikes("reset"):
+            wrong: tuple[Any, ...] = ((None, {}), ("only an observation",), (7, "no dict"))
+            return wrong[int(self._rng.integers(len(wrong)))]
+        return self.env.reset(seed=seed, options=options)
+
+    @override
+    def step(self, action: str) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        if self._strikes("step"):
+            info = {"outcome": 0.0, "reward_terms": {}, "valid_action": True, "role": "user"}
+            wrong: tuple[Any, ...] = (
+                (None, 0.0, False, False, info),
+                (b"bytes", 0.0, False, False, info),
+                ("text", float("nan"), False, False, info),
+                ("text", "much", False, False, info),
+                ("text", 0.0, False),
+            )
+            return wrong[int(self._rng.integers(len(wrong)))]
+        return self.env.step(action)
+
+    def _strikes(self, where: str) -> bool:
+        """Raises or blocks as drawn; True where nonsense is to be returned."""
+        draw = float(self._rng.random())
+        fault = next((name for name, edge in zip(_FAULTS, np.cumsum(self.rates), strict=True) if draw < edge), None)
+        if fault == "fail":
+            raise EnvFailure("chaos", f"{where} failed on purpose")
+        if fault == "crash":
+            raise _CRASHES[int(self._rng.integers(len(_CRASHES)))](f"{where} crashed on purpose")
+        if fault == "hang":
+            self._gate.event.wait(self.hang_s)
+        return fault == "nonsense"
