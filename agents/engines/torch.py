@@ -1,0 +1,255 @@
+"""The embedded engine: continuous batching with a KV cache over any Hugging Face causal language model, in this process.
+
+Requests join and leave at token boundaries. One task runs the batch while there are requests and ends when there are none, so the
+engine belongs to no event loop. What is slow (a forward pass) blocks the loop for as long as it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from turnwise.agents.engine import Capabilities, Completion, Sampling
+from turnwise.agents.engines.torch_batch import Batch, EngineStats, Model, Row
+from turnwise.agents.engines.torch_sampling import check_sampling
+from turnwise.errors import ConfigError, EngineFailure
+
+__all__ = ["EngineStats", "TorchEngine"]
+
+_SCORE_LOGITS = 2**26  # most logits (tokens times vocabulary) of the texts that are scored together
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scoring:
+    ids: list[int]
+    targets: int
+    """How many of `ids`, at the end, are wanted."""
+    future: asyncio.Future[list[float]]
+
+
+class TorchEngine:
+    """See `turnwise.agents.engine.Engine`. The model may at the same time be the one that is trained."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        max_batch: int = 64,
+        context_window: int | None = None,
+        kept_tokens: int | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        """
+        Args:
+            model: a transformers causal LM, bare or wrapped by peft. It is moved to `device` if one is named.
+            max_batch: most sequences decoded together; further requests wait.
+            context_window: most tokens of a conversation; the model's own limit if None.
+            kept_tokens: most tokens, over all sessions, whose keys and values are kept between turns; the least recently used
+                sessions go first. None is what fits in 2 GiB (8 GiB on CUDA).
+
+        Raises ConfigError for numbers that make no sense, Unsupported for models whose forward cannot be batched this way.
+        """
+        config = cast(Any, model).config
+        limit = int(getattr(config, "max_position_embeddings", None) or 2**30)
+        window = limit if context_window is None else context_window
+        if not 2 <= window <= limit:
+            raise ConfigError(f"TorchEngine context_window: expected 2 to {limit} (the model's own limit), got {window}.")
+        if max_batch < 1:
+            raise ConfigError(f"TorchEngine max_batch: expected at least 1, got {max_batch}.")
+        self.model = model if device is None else model.to(device)
+        self._model = Model(self.model)
+        self._batch = Batch(self._model, max_batch, window, kept_tokens)
+        self._vocabulary = int(cast(Any, model).get_input_embeddings().weight.shape[0])
+        self._waiting: deque[Row] = deque()
+        self._scoring: deque[_Scoring] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(tokens=True, score=True, update_weights=True, context_window=self._batch.context_window)
+
+    @property
+    def stats(self) -> EngineStats:
+        return EngineStats(**self._batch.counts)
+
+    @property
+    def version(self) -> int:
+        """Of the weights in use."""
+        return self._batch.version
+
+    async def generate(self, ids: Sequence[int], sampling: Sampling, session: str | None = None) -> Completion:
+        """See `Engine.generate`. A cancelled call leaves the batch before the next forward."""
+        self._check_ids("generate", ids)
+        check_sampling(sampling)
+        window = self._batch.context_window
+        if len(ids) >= window:
+            raise ConfigError(f"generate: expected a prompt shorter than the context window of {window}, got {len(ids)} tokens.")
+        future: asyncio.Future[Completion] = self._loop().create_future()
+        limit = min(len(ids) + sampling.max_tokens, window)
+        self._waiting.append(Row(list(ids), len(ids), limit, sampling, session, future))
+        return await future
+
+    async def score(self, ids: Sequence[int], targets: Sequence[int]) -> list[float]:
+        """See `Engine.score`. Calls that are made together are computed together."""
+        self._check_ids("score", ids)
+        if not targets:
+            return []
+        self._check_ids("score", targets)
+        window = self._batch.context_window
+        if len(ids) + len(targets) > window:
+            got = f"{len(ids)} + {len(targets)}"
+            raise ConfigError(f"score: expected at most {window} tokens (the context window), got {got}.")
+        future: asyncio.Future[list[float]] = self._loop().create_future()
+        self._scoring.append(_Scoring([*ids, *targets], len(targets), future))
+        return await future
+
+    async def update_weights(self, weights: Mapping[str, Any], version: int) -> None:
+        """Copy `weights` into the model in place. Names and shapes are those of its state dict (tied weights once is enough);
+        anything missing, unknown or of another shape is a ConfigError, and nothing is changed."""
+        own = cast("dict[str, Tensor]", self.model.state_dict(keep_vars=True))
+        unknown = sorted(set(weights) - set(own))
+        given = {own[name].data_ptr() for name in weights if name in own}
+        missing = sorted(name for name, tensor in own.items() if tensor.data_ptr() not in given)
+        if unknown or missing:
+            raise ConfigError(
+                f"update_weights: expected the model's state dict, got unknown {unknown[:3]}, missing {missing[:3]}."
+            )
+        for name, tensor in weights.items():
+            if tensor.shape != own[name].shape:
+                raise ConfigError(
+                    f"update_weights: expected {name} of shape {tuple(own[name].shape)}, got {tuple(tensor.shape)}."
+                )
+        with torch.no_grad():
+            for name, tensor in weights.items():
+                if tensor.data_ptr() != own[name].data_ptr():
+                    own[name].copy_(tensor)
+        self.refresh(version)
+
+    def refresh(self, version: int) -> None:
+        """The model's weights were changed from outside (the trainer holds this very module): drop all caches of the old ones."""
+        self._batch.new_weights(version)
+
+    def release(self, session: str) -> None:
+        self._batch.sessions.drop(session)
+
+    def fork(self, session: str, twin: str) -> None:
+        kept = self._batch.sessions.get(session)
+        if kept is not None and self._batch.kept_tokens is not None:
+            self._batch.sessions.put(twin, kept, self._batch.kept_tokens)
+
+    async def close(self) -> None:
+        """Give back the memory of all caches; requests in flight fail."""
+        self._fail("closed", "the engine was closed while this request was in flight")
+
+    def _check_ids(self, where: str, ids: Sequence[int]) -> None:
+        if not ids:
+            raise ConfigError(f"{where}: expected at least one token id, got none.")
+        low, high = min(ids), max(ids)
+        if low < 0 or high >= self._vocabulary:
+            wrong = low if low < 0 else high
+            raise ConfigError(f"{where}: expected ids from 0 to {self._vocabulary - 1} (the model's vocabulary), got {wrong}.")
+
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """The running loop, with our task on it."""
+        loop = asyncio.get_running_loop()
+        task = self._task
+        if task is not None and not task.done() and task.get_loop() is not loop:
+            if not task.get_loop().is_closed():
+                raise ConfigError("TorchEngine: expected to be used on one event loop at a time, got a second one.")
+            self._abandon()
+        if self._task is None:
+            self._task = loop.create_task(self._serve(), name="TorchEngine")
+        return loop
+
+    async def _serve(self) -> None:
+        """One forward an iteration, for as long as there are requests."""
+        try:
+            while self._purge():
+                try:
+                    with self._model.evaluation():
+                        done = self._advance()
+                except Exception as error:  # the boundary: whatever breaks in the model fails the requests, not the program
+                    self._fail("forward", f"{type(error).__name__}: {error}", error)
+                else:
+                    for row in done:
+                        row.future.set_result(row.completion())
+                await asyncio.sleep(0)
+        finally:
+            self._abandon()
+
+    def _purge(self) -> bool:
+        """Drop what was cancelled; whether anything is left."""
+        batch = self._batch
+        if cancelled := [row for row in batch.rows if row.future.done()]:
+            with torch.inference_mode():
+                batch.leave(cancelled)
+        if any(row.future.done() for row in self._waiting):
+            self._waiting = deque(row for row in self._waiting if not row.future.done())
+        if any(text.future.done() for text in self._scoring):
+            self._scoring = deque(text for text in self._scoring if not text.future.done())
+        return bool(batch.rows or self._waiting or self._scoring)
+
+    def _advance(self) -> list[Row]:
+        """The next forward: scores first, then who wants to join, then a token for everybody. The requests that are done."""
+        batch = self._batch
+        if self._scoring:
+            self._score()
+            return []
+        joins = self._waiting and len(batch.rows) < batch.max_batch
+        done = batch.join(self._waiting) if joins else batch.step()
+        if done:
+            batch.leave(done)
+        return done
+
+    def _score(self) -> None:
+        """Teacher-force the first texts that wait."""
+        chosen: list[_Scoring] = []
+        longest = 0
+        while self._scoring:
+            longest = max(longest, len(self._scoring[0].ids))
+            if chosen and (len(chosen) + 1) * longest * self._vocabulary > _SCORE_LOGITS:
+                break
+            chosen.append(self._scoring.popleft())
+        width = max(len(text.ids) for text in chosen)
+        ids = self._model.tensor([text.ids + [0] * (width - len(text.ids)) for text in chosen])
+        try:
+            logits = self._model.all_logits(ids)
+        except Exception:
+            self._scoring.extendleft(reversed(chosen))  # so that they fail with the others
+            raise
+        self._batch.counts["forwards"] += 1
+        for text, row, own in zip(chosen, logits, ids, strict=True):
+            start, stop = len(text.ids) - text.targets, len(text.ids)
+            logp = row[start - 1 : stop - 1].float().log_softmax(-1)
+            self._batch.counts["scored_tokens"] += text.targets
+            text.future.set_result(logp.gather(1, own[start:stop, None])[:, 0].tolist())
+
+    def _fail(self, kind: str, detail: str, cause: Exception | None = None) -> None:
+        """Every request in flight fails; the engine is empty and usable again."""
+        futures: list[asyncio.Future[Any]] = [request.future for request in (*self._batch.rows, *self._waiting, *self._scoring)]
+        self._waiting.clear()
+        self._scoring.clear()
+        self._batch.clear()
+        for future in futures:
+            if not future.done():
+                failure = EngineFailure(kind, detail)
+                failure.__cause__ = cause
+                future.set_exception(failure)
+
+    def _abandon(self) -> None:
+        """The loop ends, or ended without us: nothing that belongs to it may stay."""
+        self._task = None
+        requests = (*self._batch.rows, *self._waiting, *self._scoring)
+        self._waiting.clear()
+        self._scoring.clear()
+        if requests:
+            self._batch.clear()
+        for request in requests:
+            if not request.future.get_loop().is_closed():
+                request.future.cancel()

@@ -1,0 +1,344 @@
+"""The synchronous heart of the torch engine: sequences that join, are decoded together one token at a time, and leave.
+
+Invariants: `rows[i]` lies in slot i of the cache; the first `row.length` columns of it hold that many of `row.ids`;
+between two calls every row in the batch has exactly one token that was not yet forwarded, its last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from turnwise.agents.engine import Completion, Sampling
+from turnwise.agents.engines.torch_cache import Kept, KeptSessions, SlotCache, round_up
+from turnwise.agents.engines.torch_sampling import Drawn, RowSampling, draw
+from turnwise.errors import Unsupported
+
+__all__ = ["Batch", "EngineStats", "Model", "Row"]
+
+_PREFILL_TOKENS = 8192  # most tokens, padding included, of the sequences that are prefilled together
+_MASK_ELEMENTS = 2**24  # longer prefills are cut so that no mask is larger
+_UNIFORMS = 64  # random numbers are drawn from a sequence's generator in chunks of this size
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """What an engine has done since it was made."""
+
+    forwards: int = 0
+    """Forward passes of the model, of all kinds."""
+    prefill_tokens: int = 0
+    """Prompt tokens computed."""
+    reused_tokens: int = 0
+    """Prompt tokens whose keys and values were still there from the turn before."""
+    decode_tokens: int = 0
+    """Tokens sampled."""
+    decode_rows: int = 0
+    """Rows of all decoding forwards; divided by their number it is the mean batch size."""
+    scored_tokens: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """A request: waiting, then in the batch, then done."""
+
+    ids: list[int]
+    """Prompt, then what was sampled."""
+    prompt: int
+    """Tokens of the prompt."""
+    limit: int
+    """Most tokens of prompt and completion."""
+    sampling: Sampling
+    session: str | None
+    future: asyncio.Future[Completion]
+    length: int = 0
+    """Tokens whose keys and values are in the cache."""
+    version: int = 0
+    epoch: int = -1
+    stop_reason: str = ""
+    logprobs: list[float] = field(default_factory=list[float])
+    entropies: list[float] = field(default_factory=list[float])
+    _generator: torch.Generator | None = None
+    _uniforms: list[float] = field(default_factory=list[float])
+
+    def uniform(self) -> float:
+        """The next random number of this sequence; 0 for greedy ones, which need none."""
+        if not self._uniforms:
+            if self.sampling.temperature == 0:
+                return 0.0
+            if self._generator is None:
+                self._generator = torch.Generator().manual_seed(self.sampling.seed)
+            self._uniforms = torch.rand(_UNIFORMS, generator=self._generator, dtype=torch.float64).tolist()
+        return self._uniforms.pop()
+
+    def take(self, token: int, logprob: float, entropy: float) -> bool:
+        """Append a sampled token; whether it was the last one."""
+        self.ids.append(token)
+        self.logprobs.append(logprob)
+        self.entropies.append(entropy)
+        if token in self.sampling.stop_ids:
+            self.stop_reason = "stop"
+        elif len(self.ids) >= self.limit:
+            self.stop_reason = "length"
+        return bool(self.stop_reason)
+
+    def completion(self) -> Completion:
+        ids = tuple(self.ids[self.prompt :])
+        return Completion(ids, tuple(self.logprobs), tuple(self.entropies), self.stop_reason, self.version)
+
+
+class Model:
+    """A Hugging Face causal language model as the engine calls it: in evaluation mode and without gradients."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        inner = cast(Any, module).get_base_model() if hasattr(module, "get_base_model") else module
+        accepted = signature(inner.forward).parameters
+        missing = {"position_ids", "past_key_values", "attention_mask"} - set(accepted)
+        if missing:
+            name = type(inner).__name__
+            raise Unsupported(f"TorchEngine: {name}.forward takes no {', '.join(sorted(missing))}; use a causal LM that does.")
+        self._last = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+        weight = next(module.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
+
+    @contextmanager
+    def evaluation(self) -> Generator[None]:
+        """The trainer may own this module: its training flags are put back after each forward."""
+        training = [m for m in self.module.modules() if m.training]
+        for module in training:
+            module.training = False
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            for module in training:
+                module.training = True
+
+    def last_logits(self, ids: Tensor, positions: Tensor, mask: Tensor, cache: SlotCache) -> Tensor:
+        """[N, S] ids at [N, S] positions -> [N, V] float32 logits after the last of them."""
+        out = self.module(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            **self._last,
+        )
+        return out.logits[:, -1].float()
+
+    def all_logits(self, ids: Tensor) -> Tensor:
+        """[N, T] right-padded ids -> [N, T, V]"""
+        positions = torch.arange(ids.shape[1], device=self.device)[None]
+        mask = visible(positions, ids.shape[1], self.dtype)
+        return self.module(input_ids=ids, position_ids=positions.expand_as(ids), attention_mask=mask, use_cache=False).logits
+
+    def tensor(self, values: Any) -> Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self.device)
+
+
+def visible(positions: Tensor, columns: int, dtype: torch.dtype) -> Tensor:
+    """[N, S] positions -> [N, 1, S, columns] additive mask: a token sees all columns up to its own."""
+    hidden = torch.arange(columns, device=positions.device) > positions[:, None, :, None]
+    return torch.zeros(hidden.shape, dtype=dtype, device=positions.device).masked_fill_(hidden, -torch.inf)
+
+
+@dataclass(slots=True)
+class _DecodePlan:
+    """The tensors of the next decoding forward; valid while the same rows stay in the batch."""
+
+    tokens: Tensor
+    """[N, 1] last tokens, not yet forwarded"""
+    positions: Tensor
+    """[N, 1]"""
+    mask: Tensor
+    """[N, 1, 1, columns]"""
+    columns: int
+    sampling: RowSampling
+
+    def advance(self, tokens: Tensor) -> None:
+        self.tokens = tokens[:, None]
+        self.positions += 1
+
+
+class Batch:
+    """The sequences being decoded, and the cache of those between turns."""
+
+    def __init__(self, model: Model, max_batch: int, context_window: int, kept_tokens: int | None) -> None:
+        self.model, self.max_batch, self.context_window, self.kept_tokens = model, max_batch, context_window, kept_tokens
+        self.rows: list[Row] = []
+        self.sessions = KeptSessions()
+        self.cache = SlotCache()
+        self.counts = dict.fromkeys(EngineStats.__dataclass_fields__, 0)
+        self.version = 0
+        self.epoch = 0
+        self._plan: _DecodePlan | None = None
+
+    def join(self, waiting: deque[Row]) -> list[Row]:
+        """Prefill the first of `waiting` and others of like length, sample their first tokens; the rows that are done already."""
+        joining = self._choose(waiting)
+        first = len(self.rows)
+        longest = max(len(row.ids) for row in joining)
+        self.cache.reserve(self._slots(first + len(joining)), min(longest + 1, self.context_window))
+        for slot, row in enumerate(joining, first):
+            row.version, row.epoch = self.version, self.epoch
+            self._restore(slot, row)
+        self.rows += joining  # before the forward: if it breaks, they fail with the others
+        self._plan = None
+        logits = self._prefill(first, joining)
+        drawn = self._draw(logits, joining, RowSampling.of([row.sampling for row in joining], self.model.device))
+        return self._settle(joining, drawn)
+
+    def step(self) -> list[Row]:
+        """One token for every row; the rows that are done."""
+        longest = max(row.length for row in self.rows)
+        plan = self._plan
+        if plan is None or longest >= plan.columns:
+            plan = self._plan = self._planned(longest + 1)
+        else:
+            plan.mask.scatter_(3, plan.positions[:, :, None, None], 0.0)
+        self.cache.aim(0, plan.positions, plan.columns)
+        logits = self.model.last_logits(plan.tokens, plan.positions, plan.mask, self.cache)
+        self.counts["forwards"] += 1
+        self.counts["decode_rows"] += len(self.rows)
+        drawn = self._draw(logits, self.rows, plan.sampling)
+        plan.advance(drawn.tokens)
+        for row in self.rows:
+            row.length += 1
+        return self._settle(self.rows, drawn)
+
+    def leave(self, gone: Sequence[Row]) -> None:
+        """Take rows out, keep the caches of those that are done under their sessions' names, and close the holes."""
+        leaving = set(map(id, gone))
+        for slot in reversed(range(len(self.rows))):
+            row = self.rows[slot]
+            if id(row) not in leaving:
+                continue
+            self._keep(slot, row)
+            last = self.rows.pop()
+            if last is not row:
+                self.cache.move(len(self.rows), slot, last.length)
+                self.rows[slot] = last
+            self._plan = None
+
+    def new_weights(self, version: int) -> None:
+        """Forget what the old weights computed. Rows in the batch go on with it, but it is not kept."""
+        self.version = version
+        self.epoch += 1
+        self.sessions.clear()
+
+    def clear(self) -> None:
+        """Back to an empty batch without memory (sessions included)."""
+        self.rows.clear()
+        self.sessions.clear()
+        self.cache.clear()
+        self._plan = None
+
+    def _choose(self, waiting: deque[Row]) -> list[Row]:
+        """The oldest request and, of those after it that fit, the ones whose suffix is at most twice as long, or half."""
+        found = [(row, len(row.ids) - self._reusable(row)) for row in list(waiting)[: self.max_batch - len(self.rows)]]
+        widest = lead = found[0][1]
+        chosen: list[Row] = []
+        for row, suffix in found:
+            like = lead / 2 - 16 <= suffix <= 2 * lead + 16
+            if not chosen or (like and (len(chosen) + 1) * max(widest, suffix) <= _PREFILL_TOKENS):
+                chosen.append(row)
+                widest = max(widest, suffix)
+        taken = set(map(id, chosen))
+        rest = [row for row in waiting if id(row) not in taken]
+        waiting.clear()
+        waiting.extend(rest)
+        return chosen
+
+    def _reusable(self, row: Row) -> int:
+        """Leading tokens that are in the session's cache; the last token is always computed, for its logits."""
+        kept = self.sessions.get(row.session) if row.session is not None else None
+        return min(kept.shared(row.ids), len(row.ids) - 1) if kept else 0
+
+    def _restore(self, slot: int, row: Row) -> None:
+        row.length = self._reusable(row)
+        kept = self.sessions.get(row.session) if row.session is not None else None
+        if kept and row.length:
+            self.cache.copy_in(slot, kept.layers, row.length)
+        self.counts["reused_tokens"] += row.length
+        self.counts["prefill_tokens"] += len(row.ids) - row.length
+
+    def _prefill(self, first: int, rows: Sequence[Row]) -> Tensor:
+        """[N, V] logits after each row's last token.
+
+        Shorter suffixes are padded on the left with copies of their own first token at its own position: the same keys and values
+        are written again, so padding needs no mask and no space, and the last column is the last token of every row.
+        """
+        width = max(len(row.ids) - row.length for row in rows)
+        columns = round_up(max(len(row.ids) for row in rows))
+        columns = min(columns, self.cache.capacity)
+        positions = self.model.tensor([_padded(range(row.length, len(row.ids)), width) for row in rows])
+        ids = self.model.tensor([_padded(row.ids[row.length :], width) for row in rows])
+        alike = all(row.length == rows[0].length and len(row.ids) == len(rows[0].ids) for row in rows)
+        piece = max(1, _MASK_ELEMENTS // (columns * (1 if alike else len(rows))))
+        logits = torch.empty(0)
+        for start in range(0, width, piece):
+            there = positions[:, start : start + piece]
+            mask = visible(there[:1] if alike else there, columns, self.model.dtype)
+            self.cache.aim(first, there, columns)
+            logits = self.model.last_logits(ids[:, start : start + piece], there, mask, self.cache)
+            self.counts["forwards"] += 1
+        for row in rows:
+            row.length = len(row.ids)
+        return logits
+
+    def _planned(self, columns: int) -> _DecodePlan:
+        self.cache.reserve(len(self.rows), columns)
+        columns = min(round_up(columns), self.cache.capacity)
+        positions = self.model.tensor([[row.length] for row in self.rows])
+        return _DecodePlan(
+            self.model.tensor([[row.ids[-1]] for row in self.rows]),
+            positions,
+            visible(positions, columns, self.model.dtype),
+            columns,
+            RowSampling.of([row.sampling for row in self.rows], self.model.device),
+        )
+
+    def _draw(self, logits: Tensor, rows: Sequence[Row], sampling: RowSampling) -> Drawn:
+        uniforms = torch.tensor([row.uniform() for row in rows], dtype=torch.float64).to(self.model.device)
+        return draw(logits, sampling, uniforms)
+
+    def _settle(self, rows: Sequence[Row], drawn: Drawn) -> list[Row]:
+        tokens, logprobs, entropies = torch.stack(
+            (drawn.tokens.double(), drawn.logprobs.double(), drawn.entropies.double())
+        ).tolist()  # one transfer
+        if not math.isfinite(sum(logprobs)):
+            raise FloatingPointError("the model's logits are not finite")
+        self.counts["decode_tokens"] += len(rows)
+        return [row for row, *drawn_one in zip(rows, map(int, tokens), logprobs, entropies, strict=True) if row.take(*drawn_one)]
+
+    def _keep(self, slot: int, row: Row) -> None:
+        if row.session is None or not row.stop_reason or row.epoch != self.epoch:
+            return
+        limit = self._kept_limit()
+        if row.length <= limit:
+            kept = Kept(tuple(row.ids[: row.length]), self.cache.copy_out(slot, row.length))
+            self.sessions.put(row.session, kept, limit)
+
+    def _kept_limit(self) -> int:
+        if self.kept_tokens is None:
+            budget = 2**33 if self.model.device.type == "cuda" else 2**31
+            self.kept_tokens = max(budget // self.cache.token_bytes, self.context_window)
+        return self.kept_tokens
+
+    def _slots(self, rows: int) -> int:
+        """Slots grow by doubling: growing copies all that is stored."""
+        return min(self.max_batch, 1 << (rows - 1).bit_length())
+
+
+def _padded(values: Sequence[int], width: int) -> list[int]:
+    return [values[0]] * (width - len(values)) + list(values)
