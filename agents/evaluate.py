@@ -24,6 +24,8 @@ from turnwise.types import Group, Task, Trajectory
 
 __all__ = ["Evaluation", "TaskOutcome", "evaluate", "starts", "summarize"]
 
+Levels = int | Sequence[int] | None
+"""Difficulty: one level, several, or the environment's default."""
 _DEFAULT_LIMITS = Limits()
 _ESTIMATES = ("success", "outcome", "reward", "turns", "tokens", "tool_calls")
 
@@ -64,14 +66,16 @@ class Evaluation:
 
     env_id: str
     split: str
-    difficulty: int | None
-    """None: the environment's default."""
+    difficulty: tuple[int, ...]
+    """Levels asked for, each with its share of the tasks; () is the environment's default."""
     seed: int
     samples: int
     """Asked for, of each task."""
     tasks: tuple[TaskOutcome, ...]
     success: Estimate | None
     """Share of trajectories with outcome 1."""
+    by_difficulty: Mapping[int, Estimate]
+    """Success of the tasks of each level that was played."""
     mean_at_k: float | None
     """Success averaged within each task first, then over tasks; equals `success` where nothing failed."""
     pass_at: Mapping[int, Estimate]
@@ -113,12 +117,13 @@ class Evaluation:
         return {
             "env_id": self.env_id,
             "split": self.split,
-            "difficulty": self.difficulty,
+            "difficulty": list(self.difficulty),
             "seed": self.seed,
             "samples": self.samples,
             "played": self.played,
             "failed": self.failed,
             **{name: estimate and asdict(estimate) for name, estimate in estimates.items()},
+            "success_by_difficulty": {str(k): asdict(v) for k, v in self.by_difficulty.items()},
             "mean_at_k": self.mean_at_k,
             "pass_at": {str(k): asdict(v) for k, v in self.pass_at.items()},
             "all_at": {str(k): asdict(v) for k, v in self.all_at.items()},
@@ -129,16 +134,17 @@ class Evaluation:
         }
 
 
-def starts(env_id: str, *, tasks: int, samples: int, split: str, difficulty: int | None, seed: int) -> list[tuple[Problem, int]]:
+def starts(env_id: str, *, tasks: int, samples: int, split: str, difficulty: Levels, seed: int) -> list[tuple[Problem, int]]:
     """(problem, sampling seed) of every episode, the samples of a task next to each other.
 
-    Task i is the same whatever `tasks` and `samples` are, so a longer evaluation contains the shorter one.
+    Several levels take turns. Task i is the same whatever `tasks` and `samples` are, so a longer evaluation contains the shorter one.
     """
     if tasks < 1 or samples < 1:
         raise ConfigError(f"evaluate: tasks and samples must be at least 1, got tasks={tasks}, samples={samples}.")
-    options: dict[str, Any] = {"split": split} | ({} if difficulty is None else {"difficulty": difficulty})
+    levels = _levels(difficulty)
+    options = [{"split": split, "difficulty": level} for level in levels] or [{"split": split}]
     return [
-        (Problem(env_id, child(seed, "evaluate", "task", i), options), child(seed, "evaluate", "sample", i, j))
+        (Problem(env_id, child(seed, "evaluate", "task", i), options[i % len(options)]), child(seed, "evaluate", "sample", i, j))
         for i in range(tasks)
         for j in range(samples)
     ]
@@ -152,7 +158,7 @@ async def evaluate(
     tasks: int = 256,
     samples: int = 1,
     split: str = "test",
-    difficulty: int | None = None,
+    difficulty: Levels = None,
     seed: int = 0,
     limits: Limits = _DEFAULT_LIMITS,
     concurrency: int = 64,
@@ -169,7 +175,7 @@ async def evaluate(
     return summarize(groups, env_id=env_id, samples=samples, split=split, difficulty=difficulty, seed=seed)
 
 
-def summarize(groups: Sequence[Group], *, env_id: str, samples: int, split: str, difficulty: int | None, seed: int) -> Evaluation:
+def summarize(groups: Sequence[Group], *, env_id: str, samples: int, split: str, difficulty: Levels, seed: int) -> Evaluation:
     """The statistics of trajectories that were played already, one group a task. `seed` drives the bootstrap."""
     rng = np.random.default_rng(child(seed, "evaluate", "bootstrap"))
     alive = [group.survivors for group in groups if group.survivors]
@@ -185,11 +191,15 @@ def summarize(groups: Sequence[Group], *, env_id: str, samples: int, split: str,
     return Evaluation(
         env_id=env_id,
         split=split,
-        difficulty=difficulty,
+        difficulty=_levels(difficulty),
         seed=seed,
         samples=samples,
         tasks=tuple(map(_task_outcome, groups)),
-        success=proportion(right, counts, rng) if alive else None,
+        success=_success(alive, rng) if alive else None,
+        by_difficulty={
+            level: _success([ts for ts in alive if ts[0].task.difficulty == level], rng)
+            for level in sorted({ts[0].task.difficulty for ts in alive})
+        },
         mean_at_k=sum(c / n for c, n in zip(right, counts, strict=True)) / len(alive) if alive else None,
         pass_at=_at_powers(pass_at_k, right, counts, rng),
         all_at=_at_powers(pass_hat_k, right, counts, rng),
@@ -203,6 +213,10 @@ def summarize(groups: Sequence[Group], *, env_id: str, samples: int, split: str,
         failures=_counted(t.failure.kind for t in everyone if t.failure),
         groups=tuple(groups),
     )
+
+
+def _success(alive: Sequence[Sequence[Trajectory]], rng: np.random.Generator) -> Estimate:
+    return proportion([sum(t.outcome >= 1.0 for t in ts) for ts in alive], [len(ts) for ts in alive], rng)
 
 
 def _at_powers(
@@ -219,6 +233,12 @@ def _at_powers(
             table[k] = ratio(per_task, [1] * len(per_task), rng)
         k *= 2
     return table
+
+
+def _levels(difficulty: Levels) -> tuple[int, ...]:
+    if difficulty is None:
+        return ()
+    return (difficulty,) if isinstance(difficulty, int) else tuple(difficulty)
 
 
 def _task_outcome(group: Group) -> TaskOutcome:

@@ -149,6 +149,14 @@ def test_settings_the_environment_refuses_raise_at_once() -> None:
         run(ExpertAgent(), tasks=0)
 
 
+def test_several_levels_share_the_tasks() -> None:
+    result = run(ExpertAgent(), worlds(fragile=2), tasks=45, difficulty=[1, 3, 5])
+    assert result.difficulty == (1, 3, 5) and [t.task.difficulty for t in result.tasks[:4]] == [1, 3, 5, 1]
+    assert sorted(result.by_difficulty) == [1, 3, 5]
+    assert sum(e.n for e in result.by_difficulty.values()) == result.played < 45
+    assert all(e.mean == 1.0 for e in result.by_difficulty.values())
+
+
 def test_turns_are_bounded_by_the_limits() -> None:
     result = run(Coin(0.0), tasks=4, limits=Limits(max_turns=2))
     assert result.turns is not None and result.turns.mean == 2.0 and result.stops == {"truncated": 4}
