@@ -37,7 +37,7 @@ class ChaosEnv(gymnasium.Wrapper[Any, str, Any, str]):
     - `nonsense`: returns an observation that is no text, a reward that is no number, or a tuple of the wrong length.
 
     The faults are drawn from a generator of its own, seeded by `seed` and the episode's seed, so runs replay; a fork takes the
-    generator along and so meets the same faults. The wrapped environment is not stepped where the result is a fault.
+    generator along and so meets the same faults. A step whose result is a fault does not reach the wrapped environment.
     """
 
     def __init__(
@@ -68,10 +68,11 @@ class ChaosEnv(gymnasium.Wrapper[Any, str, Any, str]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
             self._rng = np.random.default_rng(child(self.seed, "chaos", seed))
+        result = self.env.reset(seed=seed, options=options)  # first, so that what follows a fault replays as well
         if self._strikes("reset"):
             wrong: tuple[Any, ...] = ((None, {}), ("only an observation",), (7, "no dict"))
             return wrong[int(self._rng.integers(len(wrong)))]
-        return self.env.reset(seed=seed, options=options)
+        return result
 
     @override
     def step(self, action: str) -> tuple[Any, Any, bool, bool, dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import gymnasium
 
-from turnwise.envs.testing import replay, results, tasks
+from turnwise.envs.testing import generators, replay, results, tasks
 from turnwise.envs.testing.probes import probe_rewards
 from turnwise.envs.testing.subject import Breach, Env, Subject, inner, opened
 from turnwise.errors import ConfigError, TurnwiseError, UnknownName
@@ -25,7 +25,7 @@ RULES: Mapping[str, Rule] = {
         results.reset_takes_options,
         tasks.tasks_are_whole,
         replay.replays,
-        replay.leaves_global_generators_alone,
+        generators.leaves_global_generators_alone,
         results.passes_gymnasium,
         replay.replays_among_others,
         replay.tasks_replay,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +13,6 @@ from dataclasses import asdict
 from typing import Any
 
 import gymnasium
-import numpy as np
 from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
 
 from turnwise.envs.fork import fork
@@ -39,7 +37,6 @@ __all__ = [
     "forks_are_independent",
     "forks_continue_equally",
     "forks_count_turns",
-    "leaves_global_generators_alone",
     "replays",
     "replays_among_others",
     "replays_in_other_processes",
@@ -122,24 +119,6 @@ def digest(env_id: str, levels: str) -> str:
         sha.update("\n".join(episode.lines).encode("utf-8", "backslashreplace"))
     env.close()
     return sha.hexdigest()
-
-
-def leaves_global_generators_alone(subject: Subject) -> str:
-    """Nothing draws from, or seeds, the generators of the process: `random`, `numpy.random`, and torch's if torch is loaded."""
-    torch: Any = sys.modules.get("torch")
-    states: dict[str, Callable[[], Any]] = {"random": random.getstate, "numpy.random": np.random.get_state}
-    if torch is not None:
-        states["torch"] = lambda: torch.get_rng_state().numpy()
-    before = {name: canonical(state()) for name, state in states.items()}
-    with opened(subject) as env:
-        for seed, options in subject.cases(1, "global"):
-            play(env, mixed(seed), seed=seed, options=options)
-            if env.render_mode:
-                env.render()
-    for name, state in states.items():
-        if canonical(state()) != before[name]:
-            raise Breach(f"the state of the process-wide generator {name} changed.", "draw from self.np_random only.")
-    return f"{', '.join(states)} untouched"
 
 
 def forks_continue_equally(subject: Subject) -> str:
