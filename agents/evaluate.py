@@ -137,7 +137,7 @@ class Evaluation:
 def starts(env_id: str, *, tasks: int, samples: int, split: str, difficulty: Levels, seed: int) -> list[tuple[Problem, int]]:
     """(problem, sampling seed) of every episode, the samples of a task next to each other.
 
-    Several levels take turns. Task i is the same whatever `tasks` and `samples` are, so a longer evaluation contains the shorter one.
+    Several levels take turns. Task i is the same whatever `tasks` and `samples` are: a longer evaluation contains the shorter.
     """
     if tasks < 1 or samples < 1:
         raise ConfigError(f"evaluate: tasks and samples must be at least 1, got tasks={tasks}, samples={samples}.")
