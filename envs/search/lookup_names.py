@@ -4,14 +4,9 @@ Terse names are two consonant-vowel syllables without the letter e: short enough
 English word of the instructions. Plain names are composed from word lists, which are long, so that no constant answer pays.
 """
 
-from collections.abc import Sequence
-from typing import TypeVar
+from turnwise.envs.draws import Draws
 
-import numpy as np
-
-__all__ = ["Draws", "draw_name", "similar_name"]
-
-T = TypeVar("T")
+__all__ = ["draw_name", "similar_name"]
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -75,31 +70,6 @@ _MATERIAL = _words(
     yew zinc
     """
 )
-
-
-class Draws:
-    """Small random choices, drawn from a generator in batches (a scalar draw costs ten times as much)."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-        self._floats: list[float] = []
-
-    def below(self, bound: int) -> int:
-        """Uniform in [0, bound), for bounds far below 2**53."""
-        if not self._floats:
-            self._floats = self._rng.random(128).tolist()
-        return int(self._floats.pop() * bound)
-
-    def pick(self, items: Sequence[T]) -> T:
-        return items[self.below(len(items))]
-
-    def shuffled(self, items: Sequence[T]) -> list[T]:
-        """A shuffled copy (Fisher-Yates)."""
-        out = list(items)
-        for i in range(len(out) - 1, 0, -1):
-            j = self.below(i + 1)
-            out[i], out[j] = out[j], out[i]
-        return out
 
 
 def draw_name(kind: str, terse: bool, draws: Draws) -> str:

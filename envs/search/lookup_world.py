@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from turnwise.envs.search.lookup_names import Draws, draw_name, similar_name
+from turnwise.envs.draws import Draws
+from turnwise.envs.search.lookup_names import draw_name, similar_name
 
 __all__ = ["LEVELS", "Level", "answer_of", "build_world", "page_text", "path_of", "question_of"]
 
