@@ -4,8 +4,8 @@ The limit makes it a task of several turns: an expression has to be taken apart 
 into the next call. The answer is a number in any final form (`turnwise.envs.math.grading`); the expression itself, or what is
 left of it, is not one.
 
-Turns of the expert at one operation per call and turn limits (measured: 200 train and 200 test tasks a level; always exactly these,
-but where two operations of a long problem happen to be the same, one call does):
+Turns of the expert at one operation per call and turn limits (measured: 200 train and 200 test tasks a level; always exactly
+these, but where two operations of a long problem happen to be the same, one call does):
 
     level  operations  nesting  operators   literals                        expert turns  turn limit
       1        2          2     + - *       integers to 99                       3             7
@@ -93,7 +93,9 @@ class Arithmetic(ToolEnv):
             raise ConfigError(f"Arithmetic: operations_per_call must be at least 1, got {operations_per_call}.")
         self.style: Style = style
         self.operations_per_call = operations_per_call
-        self._levels = {n: _overridden(level, operations, nesting) for n, level in LEVELS.items()}
+        self._operations, self._nesting = operations, nesting
+        for level in LEVELS.values():
+            _overridden(level, operations, nesting)
         self.results: tuple[tuple[str, str], ...] = ()
         """(expression without spaces, value) of every successful call of the episode, in order."""
         self.habit = ""
@@ -116,7 +118,7 @@ class Arithmetic(ToolEnv):
 
     @override
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
-        tree, value = build_tree(Draws(rng), self._levels[difficulty])
+        tree, value = build_tree(Draws(rng), _overridden(LEVELS[difficulty], self._operations, self._nesting))
         text = text_of(tree, spaced=self.style == "plain")
         name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
         prompt = f"Calculate {text} exactly." if self.style == "plain" else text

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from turnwise.envs.draws import Draws
@@ -24,6 +25,8 @@ Step: TypeAlias = tuple[str, str, str]
 _LARGEST, _DENOMINATOR = 100_000, 3_600
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "^": 3}
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_fraction = lru_cache(maxsize=4096)(Fraction)
+"""The value of a literal as it is written."""
 _BOTTOMS = (2, 3, 4, 5, 6, 8, 9, 10, 12)
 _DECIMALS = ("0.5", "0.25", "0.75", "1.5", "2.5", "0.2", "0.4", "0.8", "1.2", "3.6", "0.05", "1.25")
 
@@ -64,13 +67,13 @@ def build_tree(draws: Draws, level: Level) -> tuple[Tree, Fraction]:
 
 def _written(tree: Tree, text: str) -> set[Fraction]:
     """Every number that can be read off the text: whole literals and their digits."""
-    return {Fraction(part) for part in _NUMBER.findall(text)} | {Fraction(leaf) for leaf in reading_order(tree)[0]}
+    return {_fraction(part) for part in _NUMBER.findall(text)} | {_fraction(leaf) for leaf in reading_order(tree)[0]}
 
 
 def _grow(draws: Draws, level: Level, operations: int, depth: int) -> tuple[Tree, Fraction]:
     if operations == 0:
         literal = _literal(draws, level)
-        return literal, Fraction(literal)
+        return literal, _fraction(literal)
     room = 2 ** (depth - 1) - 1  # operations that fit into one side
     fewest = max(0, operations - 1 - room)
     first = fewest + draws.below(min(operations - 1, room) - fewest + 1)
@@ -112,7 +115,7 @@ def _applied(operator: str, a: Fraction, b: Fraction) -> Fraction | None:
 def value_of(tree: Tree) -> Fraction:
     """The value of a tree."""
     if isinstance(tree, str):
-        return Fraction(tree)
+        return _fraction(tree)
     value = _applied(tree[0], value_of(tree[1]), value_of(tree[2]))
     if value is None:
         raise ZeroDivisionError("arithmetic: the tree divides by zero.")
