@@ -1,14 +1,14 @@
 """Batch: the groups of one step as frozen tensors. Every estimator and loss gets all of it.
 
-Dimensions: B trajectories, T tokens of the longest, K turns of the longest. `turn` says everything about structure:
-its value is the index of the turn that sampled the token and -1 where the token is not the policy's; nothing is
-inferred from values (a reward of 0 is a reward).
+Dimensions: B rows (a trajectory each, until `packing` splits them), T tokens of the longest, K turns of the longest.
+`turn` says everything about structure: its value is the index of the turn that sampled the token and -1 where the
+token is not the policy's; nothing is inferred from values (a reward of 0 is a reward).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -39,6 +39,8 @@ class Batch:
     """[B] int64; number of turns."""
     group: Tensor
     """[B] int64; trajectories of one task have equal numbers."""
+    trajectory: Tensor
+    """[B] int64; rows of one trajectory have equal numbers. Without `split` they are all different."""
     node: Tensor
     """[B, K] int64; equal numbers are the same shared Turn; -1 beyond the last turn."""
     state: Tensor
@@ -50,9 +52,12 @@ class Batch:
     terminated: Tensor
     """[B] bool; False is truncated: a critic may bootstrap there."""
     values: Tensor | None = None
-    """[B, K] a critic's value at the start of each turn, if the recipe has a critic."""
+    """[B, K + 1] a critic's value at the start of each turn, if the recipe has a critic; column `turns[b]` of row b is the
+    value after its last turn (what a next turn would have started from), columns beyond it mean nothing."""
     terms: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     """Named reward terms, each [B, K]."""
+    split: bool = False
+    """Whether a trajectory may lie in several rows (`packing.one_row_per_turn`); what needs whole trajectories refuses then."""
 
     @property
     def mask(self) -> Tensor:
@@ -66,22 +71,98 @@ class Batch:
         return (index < self.turns[:, None]) & ~self.failed[:, None]
 
     @property
+    def trains(self) -> Tensor:
+        """[B, K] bool; turns of which the row has tokens in the mask."""
+        return torch.zeros_like(self.node).scatter_reduce_(1, self.turn.clamp(min=0), self.mask.long(), "amax").bool()
+
+    @property
     def returns(self) -> Tensor:
         """[B] undiscounted return."""
         return (self.rewards * self.turn_mask).sum(1)
 
+    def returns_to_go(self, gamma: float = 1.0) -> Tensor:
+        """[B, K] G_k = r_k + gamma * G_{k+1}: what a trajectory collects from turn k on; 0 outside the turn mask."""
+        rewards = self.rewards * self.turn_mask
+        out = torch.zeros_like(rewards)
+        running = torch.zeros_like(rewards[:, 0])
+        for k in reversed(range(rewards.shape[1])):
+            running = rewards[:, k] + gamma * running
+            out[:, k] = running
+        return out
+
     def to_tokens(self, per_turn: Tensor) -> Tensor:
         """[B, K] -> [B, T]: each token gets its turn's value; 0 outside the mask."""
-        if per_turn.shape != self.rewards.shape:
-            raise ShapeError(f"to_tokens: expected [B, K] = {tuple(self.rewards.shape)}, got {tuple(per_turn.shape)}.")
+        self.check("to_tokens", per_turn=(per_turn, "BK"))
         return per_turn.gather(1, self.turn.clamp(min=0)) * self.mask
 
     def group_sum(self, values: Tensor) -> Tensor:
         """[B] or [B, K] -> same shape: the sum over the group's surviving trajectories, at each member."""
+        self.check_whole("group_sum")
         alive = ~self.failed if values.dim() == 1 else self.turn_mask
         totals = values.new_zeros((int(self.group.max()) + 1, *values.shape[1:]))
-        totals.index_add_(0, self.group, values * alive)
+        totals.index_add_(0, self.group, torch.where(alive, values, 0))
         return totals[self.group]
+
+    def group_size(self) -> Tensor:
+        """[B] the number of surviving trajectories in the row's group."""
+        return self.group_sum(torch.ones_like(self.rewards[:, 0]))
+
+    def group_varies(self, values: Tensor) -> Tensor:
+        """[B] -> [B] bool: whether the group's surviving trajectories differ in it by more than rounding."""
+        self.check_whole("group_varies")
+        alive, groups = ~self.failed, int(self.group.max()) + 1
+        low, high = values.new_full((groups,), torch.inf), values.new_full((groups,), -torch.inf)
+        low.scatter_reduce_(0, self.group[alive], values[alive], "amin")
+        high.scatter_reduce_(0, self.group[alive], values[alive], "amax")
+        rounding = 16 * torch.finfo(values.dtype).eps * torch.maximum(low.abs(), high.abs())
+        return ((high - low) > rounding)[self.group]
+
+    def node_weights(self) -> Tensor:
+        """[B, T] 1 / (rows that train the token's turn); 0 outside the mask. Tokens that forked rollouts share weigh 1 in all."""
+        node = self.node.clamp(min=0)
+        trains = self.trains.to(self.rewards)
+        rows = trains.new_zeros(int(node.max()) + 1 if len(node) else 1).index_add_(0, node.flatten(), trains.flatten())
+        return self.to_tokens(1 / rows.clamp(min=1)[node])
+
+    def log_ratio(self, logprobs: Tensor, limit: float = 20.0) -> Tensor:
+        """[B, T] log(current / behaviour) clamped to +-`limit` nats, so that its exp stays finite; 0 outside the mask."""
+        self.check("log_ratio", logprobs=(logprobs, "BT"))
+        return torch.where(self.mask, logprobs - self.logprobs, 0).clamp(-limit, limit)
+
+    def rows(self, index: Tensor) -> Batch:
+        """These rows, as wide as before, so that [B, T] companions are indexed alike. `trim` cuts the padding off."""
+        return self._each(lambda tensor: tensor[index])
+
+    def to(self, target: torch.dtype | torch.device) -> Batch:
+        """The same batch on another device, or with its floating point tensors in another dtype."""
+        if isinstance(target, torch.device):
+            return self._each(lambda tensor: tensor.to(target))
+        return self._each(lambda tensor: tensor.to(target) if tensor.is_floating_point() else tensor)
+
+    def trim(self) -> Batch:
+        """The same rows without the columns that are padding in all of them: T becomes the longest length."""
+        width = max(1, int(self.lengths.max()) if len(self.lengths) else 1)
+        per_token = ("tokens", "turn", "logprobs", "entropies")
+        return replace(self, **{name: getattr(self, name)[:, :width] for name in per_token})
+
+    def check(self, where: str, **tensors: tuple[Tensor, str]) -> None:
+        """Assert shapes: `check("rloo", advantages=(x, "BT"))`. Letters: B, T, K, and V for K + 1. Raises ShapeError."""
+        sizes = dict(zip("BTKV", (*self.tokens.shape, self.rewards.shape[1], self.rewards.shape[1] + 1), strict=True))
+        for name, (tensor, letters) in tensors.items():
+            expected = tuple(sizes[letter] for letter in letters)
+            if tuple(tensor.shape) != expected:
+                shape = ", ".join(letters).replace("V", "K + 1")
+                raise ShapeError(f"{where}: expected {name} as [{shape}] = {expected}, got {tuple(tensor.shape)}.")
+
+    def check_whole(self, where: str) -> None:
+        """Refuse rows that are parts of trajectories: their statistics would count long trajectories more often."""
+        if self.split:
+            raise ShapeError(f"{where}: expected one row per trajectory, got a split batch; do this before one_row_per_turn.")
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        changed = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **changed, terms={name: change(term) for name, term in self.terms.items()})
 
 
 def collate(groups: Sequence[Group], pad_id: int = 0) -> Batch:
@@ -111,6 +192,7 @@ def collate(groups: Sequence[Group], pad_id: int = 0) -> Batch:
         rewards=per_turn([[turn.reward for turn in t.turns] for t in trajectories]),
         turns=torch.tensor([len(t.turns) for t in trajectories], dtype=torch.int64),
         group=torch.tensor([g for g, _ in rows], dtype=torch.int64),
+        trajectory=torch.arange(len(rows)),
         node=ids_per_turn([[nodes.setdefault(id(turn), len(nodes)) for turn in t.turns] for t in trajectories]),
         state=ids_per_turn([[states.setdefault(turn.state, len(states)) for turn in t.turns] for t in trajectories]),
         outcome=torch.tensor([t.outcome for t in trajectories], dtype=torch.float32),
