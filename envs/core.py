@@ -150,10 +150,13 @@ class TurnEnv(gymnasium.Env[str, str]):
             raise TypeError(f"{type(self).__name__}.step: an action is the reply as one str, got {type(action).__name__}.")
         self.turn += 1
         t = self.play(action) if len(action) <= MAX_ACTION else self.refuse(f"The reply is longer than {MAX_ACTION} characters.")
-        truncated = self.turn >= self._limit and not t.terminated
-        self._playing = not (t.terminated or truncated)
-        info = {"outcome": t.outcome, "reward_terms": dict(t.terms), "valid_action": t.valid, "role": t.role}
-        return t.observation, t.reward, t.terminated, truncated, info
+        terminated = bool(t.terminated)
+        truncated = self.turn >= self._limit and not terminated
+        self._playing = not (terminated or truncated)
+        # Authors may compute with ints and numpy scalars; whoever reads the result gets plain floats and bools.
+        terms = {name: float(value) for name, value in t.terms.items()}
+        info = {"outcome": float(t.outcome), "reward_terms": terms, "valid_action": bool(t.valid), "role": t.role}
+        return t.observation, float(t.reward), terminated, truncated, info
 
     def refuse(self, message: str) -> Transition:
         """The answer to an action that cannot be parsed: a valid step, reward 0, and the reason as the next observation."""
@@ -161,7 +164,7 @@ class TurnEnv(gymnasium.Env[str, str]):
 
     def fork(self) -> Self:
         """An independent environment at this very point. Deep-copies, random generator included; override for outside state."""
-        return copy.deepcopy(self)
+        return copy.deepcopy(self, {id(self.spec): self.spec})  # the spec never changes, and copying it costs a tenth
 
     @property
     def task(self) -> Task:

@@ -58,7 +58,7 @@ def probe_rewards(subject: Subject) -> Mapping[str, float]:
 
 
 def _mean(env: Env, policy: Policy, tasks: list[Task]) -> float:
-    episodes = [play(env, policy, seed=index, options={"task": task}) for index, task in enumerate(tasks)]
+    episodes = [play(env, policy, seed=index, options={"task": task}, transcript=False) for index, task in enumerate(tasks)]
     return float(np.mean([max(episode.reward, episode.outcome) for episode in episodes]))
 
 

@@ -108,15 +108,16 @@ def inner(env: Env) -> TurnEnv:
     return core
 
 
-def play(env: Env, policy: Policy, *, seed: int, options: Mapping[str, Any] | None = None) -> Episode:
-    """Reset and play to the end."""
+def play(env: Env, policy: Policy, *, seed: int, options: Mapping[str, Any] | None = None, transcript: bool = True) -> Episode:
+    """Reset and play to the end; `transcript=False` leaves `lines` empty, which is quicker."""
     observation, info = env.reset(seed=seed, options=dict(options or {}))
-    lines, actions, total = [canonical((observation, info))], list[str](), 0.0
+    lines, actions, total = [canonical((observation, info))] if transcript else [], list[str](), 0.0
     for turn in range(MAX_TURNS):
         action = policy(env, text_of(observation), turn)
         observation, reward, terminated, truncated, info = env.step(action)
         actions.append(action)
-        lines.append(canonical((observation, reward, terminated, truncated, info)))
+        if transcript:
+            lines.append(canonical((observation, reward, terminated, truncated, info)))
         total += float(reward)
         if terminated or truncated:
             outcome = float(info.get("outcome", 0.0))

@@ -16,7 +16,7 @@ def expert_solves(subject: Subject) -> str:
     count = longest = 0
     with opened(subject) as env:
         for seed, options in subject.cases(subject.tasks, "expert"):
-            episode = play(env, expert, seed=seed, options=options)
+            episode = play(env, expert, seed=seed, options=options, transcript=False)
             if not episode.terminated or episode.outcome != 1.0 or episode.reward <= 0.0:
                 how = "terminated" if episode.terminated else "truncated"
                 raise Breach(

@@ -97,8 +97,9 @@ class ExtraInfo(Safe):
 
 
 class IntOutcome(Safe):
-    def play(self, action: str) -> Transition:
-        return super().play(action)._replace(outcome=0)
+    def step(self, action: str) -> Any:
+        *rest, info = super().step(action)
+        return (*rest, {**info, "outcome": int(info["outcome"])})
 
 
 class NumpyFlags(Safe):

@@ -1,0 +1,31 @@
+"""Every registered id keeps the whole contract."""
+
+import gymnasium
+import pytest
+
+from turnwise.envs.core import TurnEnv
+from turnwise.envs.registration import ids
+from turnwise.envs.testing import check_turn_env
+from turnwise.envs.testing.kit import PROBES, RULES
+
+TASKS = {"turnwise/Sokoban-v0": 50}
+"""Train and test tasks per level; 200 unless the expert has to search."""
+
+
+@pytest.mark.parametrize("env_id", ids())
+def test_contract(env_id: str) -> None:
+    report = check_turn_env(env_id, tasks=TASKS.get(env_id, 200), rules=tuple(RULES))
+    assert len(report.seen) == len(RULES)
+
+
+@pytest.mark.parametrize("env_id", ids())
+def test_probes(env_id: str) -> None:
+    report = check_turn_env(env_id, tasks=100, rules=[PROBES])
+    assert len(report.probes) > 100
+
+
+@pytest.mark.parametrize("env_id", ids())
+def test_has_five_levels_or_more(env_id: str) -> None:
+    env = gymnasium.make(env_id).unwrapped
+    assert isinstance(env, TurnEnv)
+    assert len(env.levels) >= 5
