@@ -1,0 +1,87 @@
+"""A person in the agent's place: what they type becomes an action of the environment."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from turnwise.envs.actions import ActionFormat
+from turnwise.envs.core import TurnEnv
+from turnwise.envs.tool_env import ToolEnv
+
+__all__ = ["spell", "usage"]
+
+
+def spell(line: str, env: TurnEnv) -> str:
+    """The action that a typed line means.
+
+    In a ToolEnv `= 42` is the final answer and `lookup Mira` or `lookup name="Mira"` a tool call, both written in the
+    environment's format. Everything else, and every line in other environments, is the action as it stands.
+    """
+    if not isinstance(env, ToolEnv):
+        return line
+    typed = line.strip()
+    if typed.startswith("="):
+        return env.format.final(typed[1:].strip())
+    name, _, rest = typed.partition(" ")
+    tool = next((tool for tool in env.tools if tool["name"] == name), None)
+    return line if tool is None else _call(env.format, tool, rest.strip())
+
+
+def usage(env: TurnEnv) -> str:
+    """What can be typed, as plain text."""
+    lines = ["  !      let the expert play this turn", "  ?      this help", "  :q     quit (so does the end of input)"]
+    if isinstance(env, ToolEnv):
+        lines = ["  = TEXT  give the final answer", *(f"  {_signature(tool)}" for tool in env.tools), *lines]
+    return "\n".join([*lines, "  Anything else is sent to the environment as it stands."])
+
+
+def _signature(tool: Mapping[str, Any]) -> str:
+    parameters: Mapping[str, Any] = tool["parameters"]
+    required: Sequence[str] = parameters.get("required", [])
+    names = [name.upper() if name in required else f"[{name}=...]" for name in parameters["properties"]]
+    said = str(tool["description"]).splitlines()[0]
+    return f"{' '.join([tool['name'], *names])}  {said}"
+
+
+def _call(format: ActionFormat, tool: Mapping[str, Any], rest: str) -> str:
+    properties: Mapping[str, Any] = tool["parameters"]["properties"]
+    words, named = _split(rest, properties)
+    free = [name for name in properties if name not in named]
+    if len(free) == 1 and words:  # the only one left takes all the words: no need to quote "Mira Tan"
+        words = [" ".join(words)]
+    arguments = dict(zip(free, words, strict=False)) | named
+    if len(words) > len(free):  # too many: the environment says so better than we could
+        arguments |= {f"argument_{i + 1}": word for i, word in enumerate(words[len(free) :])}
+    return format.call(tool["name"], {name: _value(text, properties.get(name, {})) for name, text in arguments.items()})
+
+
+def _split(rest: str, properties: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """(words, named) where `key=value` counts as named only if the tool has that key."""
+    if len(properties) == 1 and not rest.startswith(('"', "'", *(f"{key}=" for key in properties))):
+        return ([rest] if rest else []), {}  # one parameter: the line as it is, apostrophes and all
+    try:
+        parts = shlex.split(rest)
+    except ValueError:  # a quotation mark that is not closed
+        parts = rest.split()
+    words: list[str] = []
+    named: dict[str, str] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if equals and key in properties:
+            named[key] = value
+        else:
+            words.append(part)
+    return words, named
+
+
+def _value(text: str, schema: Mapping[str, Any]) -> Any:
+    """Text, unless the schema wants something else and the text is that in JSON."""
+    if schema.get("type") == "string":
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
