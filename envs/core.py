@@ -136,7 +136,11 @@ class TurnEnv(gymnasium.Env[str, str]):
                 raise UnknownName("reset option", key, ("split", "difficulty", "task"))
         split = _checked_split(options.get("split", self.split))
         level = self._checked_level(options.get("difficulty", self.difficulty))
-        task: Task = options["task"] if options.get("task") is not None else self.sample_task(self.np_random, split, level)
+        task = options.get("task")
+        if task is None:
+            task = self.sample_task(self.np_random, split, level)
+        if not isinstance(task, Task):
+            raise ConfigError(f"{type(self).__name__}: options['task'] must be a Task, got {type(task).__name__}.")
         self._task, self.turn, self._playing = task, 0, True
         self._limit = self._max_turns or self.turn_limit(task)
         return self.begin(task), {"outcome": 0.0, "reward_terms": {}, "valid_action": True, "role": "user"}
