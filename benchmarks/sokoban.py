@@ -3,9 +3,9 @@
     python benchmarks/sokoban.py [--peers PYTHON] [--rounds 5] [--out benchmarks/results/sokoban.json]
 
 Every measurement is a fresh process (so "levels" is cold: imports done, nothing generated before; "again" is the same seeds a
-second time), rounds of the engines alternate, the number is count / CPU seconds. PYTHON is an interpreter with `pip install
-gym-sokoban gem-llm 'setuptools<80'`; without it only turnwise is measured. Printed: median (lowest to highest), and turnwise / peer from
-the medians, with the range of the ratio.
+second time), rounds of the engines alternate, the number is count / CPU seconds. PYTHON is an interpreter with gym-sokoban,
+gem-llm and setuptools<80 from pip; without it only turnwise is measured. Printed: median (lowest to highest), and turnwise / peer
+from the medians, with the range of the ratio.
 """
 
 import argparse
