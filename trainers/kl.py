@@ -5,7 +5,7 @@ With d = logp - ref of tokens drawn from the policy itself (Schulman, "Approxima
     value of KL(policy || reference)     E[k1] and E[k3] are exact, E[k2] is not
     gradient as a loss                   E[grad k2] is exact; E[grad k1] is 0; E[grad k3] is another divergence's
 
-So k2 is the loss, k1 and k3 are for measuring (tests/trainers/test_losses.py enumerates the three).
+So k2 is the loss, k1 and k3 are for measuring (tests/trainers/test_enumeration.py has the numbers).
 """
 
 from __future__ import annotations
