@@ -214,7 +214,7 @@ def _entropy_explosion(steps: _Steps, t: Thresholds) -> str:
 
 
 def _template_collapse(steps: _Steps, t: Thresholds) -> str:
-    now, best = steps[-1].get("action_information"), max((s.get("action_information", 0.0) for s in steps), default=0.0)
+    now, best = steps[-1].get("action_information"), _best("action_information", steps, t)
     if now is None or best < 0.1 or now >= t.information_fall * best:
         return ""
     mend = "the policy says the same whatever the task. Look at the replies; raise the entropy bonus, lower the learning rate."
@@ -222,7 +222,7 @@ def _template_collapse(steps: _Steps, t: Thresholds) -> str:
 
 
 def _success_fall(steps: _Steps, t: Thresholds) -> str:
-    now, best = steps[-1].get("success"), max((s.get("success", 0.0) for s in steps), default=0.0)
+    now, best = steps[-1].get("success"), _best("success", steps, t)
     if now is None or best < 0.2 or now >= t.success_fall * best:
         return ""
     return f"success: {now:.3g} (at best {best:.3g}): training undid itself. Go back to a checkpoint with a lower learning rate."
@@ -271,6 +271,12 @@ _CHECKS: tuple[tuple[_Check, bool], ...] = (
 def _start(name: str, steps: _Steps, t: Thresholds) -> float:
     """Median of the first steps that have the metric, 0 if none has."""
     return median([s[name] for s in steps if name in s][: t.reference] or [0.0])
+
+
+def _best(name: str, steps: _Steps, t: Thresholds) -> float:
+    """Highest value that lasted: over windows of `patience` steps, the largest of their smallest; 0 without such a window."""
+    values = [s[name] for s in steps if name in s]
+    return max((min(values[i : i + t.patience]) for i in range(len(values) - t.patience + 1)), default=0.0)
 
 
 def _share(flags: Iterable[bool]) -> float:
