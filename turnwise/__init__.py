@@ -6,6 +6,9 @@ plug-ins included. It loads no torch.
 
 from pathlib import Path
 
+if __name__ != "turnwise":  # the path below would show this folder a second time, inside itself
+    raise ImportError(f"import turnwise, not {__name__}")
+
 __version__ = "0.1.0"
 
 # In a source checkout the parts of the house lie beside this folder; in a wheel they lie inside it.

@@ -1,0 +1,46 @@
+# make train   a virtual environment, everything it needs, and the quickstart
+# make test    the same with the test tools, then lint, types and all tests
+#
+# On a machine with a GPU, leave the pinned CPU versions out:   make train CONSTRAINTS=
+# Another interpreter or place:                                 make train PYTHON=python3.12 VENV=/tmp/venv
+
+PYTHON ?=
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+WORKERS ?= 2
+
+# Debian packages that the tests need. Root on Debian gets them installed; everybody else is told what is missing.
+SYSTEM_PACKAGES :=
+
+BIN := $(VENV)/bin
+export PYTHON VENV CONSTRAINTS
+
+.PHONY: help train test system lint types clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+
+train:
+	@.ci/install train
+	@$(BIN)/python examples/quickstart.py
+
+test: system
+	@.ci/install train,test
+	@$(MAKE) --no-print-directory lint types
+	@echo "==> pytest"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+system:
+	@.ci/system $(SYSTEM_PACKAGES)
+
+lint:
+	@echo "==> ruff"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted; run: $(BIN)/ruff format ."; exit 1; }
+
+types:
+	@echo "==> pyright"
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info
