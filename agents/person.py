@@ -32,18 +32,19 @@ def spell(line: str, env: TurnEnv) -> str:
 
 def usage(env: TurnEnv) -> str:
     """What can be typed, as plain text."""
-    lines = ["  !      let the expert play this turn", "  ?      this help", "  :q     quit (so does the end of input)"]
+    rows = [("!", "let the expert play this turn"), ("?", "this help"), (":q", "quit (so does the end of input)")]
     if isinstance(env, ToolEnv):
-        lines = ["  = TEXT  give the final answer", *(f"  {_signature(tool)}" for tool in env.tools), *lines]
+        rows = [("= TEXT", "give the final answer"), *map(_signature, env.tools), *rows]
+    width = max(len(typed) for typed, _ in rows)
+    lines = [f"  {typed:{width}}  {meaning}" for typed, meaning in rows]
     return "\n".join([*lines, "  Anything else is sent to the environment as it stands."])
 
 
-def _signature(tool: Mapping[str, Any]) -> str:
+def _signature(tool: Mapping[str, Any]) -> tuple[str, str]:
     parameters: Mapping[str, Any] = tool["parameters"]
     required: Sequence[str] = parameters.get("required", [])
     names = [name.upper() if name in required else f"[{name}=...]" for name in parameters["properties"]]
-    said = str(tool["description"]).splitlines()[0]
-    return f"{' '.join([tool['name'], *names])}  {said}"
+    return " ".join([str(tool["name"]), *names]), str(tool["description"]).partition("\n")[0]
 
 
 def _call(format: ActionFormat, tool: Mapping[str, Any], rest: str) -> str:

@@ -234,7 +234,7 @@ def _described(name: str) -> dict[str, Any]:
 
 def run_play(arguments: argparse.Namespace) -> int:
     """A person plays one episode."""
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     name = env_id(arguments.env)
     env: gymnasium.Env[Any, Any] = gymnasium.make(name, disable_env_checker=True)
     inner = env.unwrapped
@@ -245,7 +245,8 @@ def run_play(arguments: argparse.Namespace) -> int:
     observation, _ = env.reset(seed=seed, options=options)
     console.print(f"{name}  seed {seed}, difficulty {inner.task.difficulty}\n", style="dim")
     console.print(observation)
-    console.print(f"\n{usage(inner)}", style="dim")
+    if not arguments.expert:
+        console.print(f"\n{usage(inner)}", style="dim")
     total = 0.0
     while (action := _action(inner, arguments.expert, console)) is not None:
         observation, reward, terminated, truncated, info = env.step(action)
@@ -254,7 +255,7 @@ def run_play(arguments: argparse.Namespace) -> int:
         console.print(f"reward {float(reward):g}" + _terms(info["reward_terms"]), style="dim")
         if terminated or truncated:
             end = "solved" if info["outcome"] >= 1.0 else "not solved" if terminated else "out of turns"
-            console.print(f"{end}: outcome {info['outcome']:g}, return {total:g}, {inner.turn} turns", style="bold")
+            console.print(f"{end}: outcome {info['outcome']:g}, return {total:g}, turn {inner.turn}", style="bold")
             break
     env.close()
     return 0

@@ -120,14 +120,16 @@ class OpenAIEngine:
     async def chat(self, messages: Sequence[Mapping[str, str]], sampling: Sampling) -> ChatCompletion:
         """The reply to a conversation of {"role", "content"} messages.
 
-        Raises ConfigError if the server's first answer refuses address, key or model; ContextExceeded if the conversation is too
-        long; EngineFailure("provider") for a request that cannot be served.
+        Raises ConfigError if no server is there, or its first answer refuses address, key or model; ContextExceeded if the
+        conversation is too long; EngineFailure("provider") for a request that cannot be served.
         """
         for attempt in range(self.retries.attempts):
             try:
                 return await self._once(messages, sampling)
             except _Busy as error:
                 if attempt + 1 == self.retries.attempts:
+                    if isinstance(error.__cause__, httpx.ConnectError) and not self._answered:
+                        raise ConfigError(f"openai engine: {error}. Check the address, and that the server runs.") from error
                     raise EngineFailure("provider", f"{error} (gave up after {attempt + 1} attempts)") from error
                 self.usage.retries += 1
                 await self._sleep(self._pause(error.pause_s, attempt, sampling.seed))

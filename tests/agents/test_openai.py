@@ -195,7 +195,7 @@ def test_a_dropped_connection_is_tried_again() -> None:
     assert Chat().run(drop_once).text == "back" and len(calls) == 2
 
 
-def test_nobody_at_the_address_is_a_failure() -> None:
+def test_nobody_at_the_address_stops_the_run() -> None:
     async def go() -> None:
         async with serving(Script(lambda: answer("x"))) as url:
             pass  # the port is free again
@@ -205,7 +205,7 @@ def test_nobody_at_the_address_is_a_failure() -> None:
         finally:
             await engine.close()
 
-    with pytest.raises(EngineFailure, match="ConnectError"):
+    with pytest.raises(ConfigError, match=r"ConnectError at .* Check the address, and that the server runs"):
         asyncio.run(go())
 
 
