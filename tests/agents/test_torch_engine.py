@@ -1,7 +1,7 @@
 """The torch engine against the model's own plain forward pass, and its promises about batches, sessions and failures."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -22,6 +22,15 @@ from turnwise.errors import ConfigError, EngineFailure
 
 VOCABULARY = 61
 STOP = 3
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Models this small only lose by more threads, and most on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def config(family: str) -> Any:
