@@ -89,7 +89,7 @@ class ToolEnv(TurnEnv):
                 result, right = f"Error: there is no tool {call.name[:50]!r}; there are: {', '.join(self._tools)}.", False
             else:
                 result, right = tool(call.arguments, *((self,) if tool.method else ()))
-            results.append(result if len(result) <= MAX_RESULT else result[:MAX_RESULT] + " [cut]")
+            results.append(_shown(result))
             valid = valid and right
         return Transition("\n".join(results), role="tool", valid=valid)
 
@@ -97,3 +97,11 @@ class ToolEnv(TurnEnv):
     def render(self) -> str:
         """The conversation so far."""
         return "\n".join(self._transcript)
+
+
+def _shown(result: str) -> str:
+    """A tool result as an observation: bounded, never empty, and text that can be encoded (no lone surrogates)."""
+    if not result:
+        return "(no output)"
+    text = result if len(result) <= MAX_RESULT else result[:MAX_RESULT] + " [cut]"
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

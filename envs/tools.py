@@ -38,7 +38,7 @@ class Tool:
             checked = self.arguments.model_validate(dict(arguments))
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(_printable(str(part)) for part in first["loc"]) or "arguments"
+            where = ".".join(str(part)[:50] for part in first["loc"]) or "arguments"
             return f"Error: {self.name}: {where}: {first['msg']}.", False
         values = {name: getattr(checked, name) for name in type(checked).model_fields}
         return str(self.function(*bound, **values)), True
@@ -52,11 +52,6 @@ def _spec(name: str, description: str, arguments: type[BaseModel]) -> dict[str, 
     if "$defs" in schema:
         parameters["$defs"] = schema["$defs"]
     return {"name": name, "description": description, "parameters": parameters}
-
-
-def _printable(key: str) -> str:
-    # A model may invent any key: 50 kB long, or half a surrogate pair that no terminal and no tokenizer takes.
-    return key[:50].encode("utf-8", "replace").decode()
 
 
 def tool(function: Callable[..., str]) -> Tool:

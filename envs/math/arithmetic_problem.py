@@ -57,11 +57,11 @@ LEVELS: dict[int, Level] = {
 
 
 def build_tree(draws: Draws, level: Level) -> tuple[Tree, Fraction]:
-    """A random tree and its value. The text of the tree is no number itself, and the value does not stand in it."""
+    """A random tree and its value. The tree's text is no number itself, and the value neither stands in it nor is 0 or 1."""
     while True:
         tree, value = _grow(draws, level, level.operations, level.depth)
         text = text_of(tree, spaced=False)
-        if read_number(text) is None and abs(value) not in _written(tree, text):
+        if read_number(text) is None and value not in (0, 1) and abs(value) not in _written(tree, text):
             return tree, value
 
 

@@ -137,10 +137,10 @@ class _Builder:
 
     def _with_aliases(self, kinds: Sequence[str], chain: Sequence[str]) -> list[str]:
         """The chain as its pages spell it: some names between start and answer are aliases. As many aliases stand in the pool."""
-        shown = list(chain)
+        shown, people = list(chain), list(self.pool["person"])
         for i in self.draws.shuffled(range(1, len(chain) - 1))[: self.level.aliases]:
             shown[i] = self._alias(kinds[i], chain[i])
-            self.pool[kinds[i]].append(self._alias(kinds[i], self.draws.pick(self.pool[kinds[i]])))
+            self.pool["person"].append(self._alias("person", self.draws.pick(people)))
         return shown
 
     def _alias(self, kind: str, name: str) -> str:
