@@ -8,12 +8,12 @@ path, so nothing can be guessed.
 Turns of the expert and turn limits (measured: 200 train and 200 test tasks a level, both styles; always exactly these):
 
     level  hops  aliases  expert turns  turn limit  pages in the world (mean)
-      1     1       0          2            5           6
-      2     2       0          3            7           7
-      3     3       0          4            9          12
-      4     4       1          6           12          16
-      5     5       2          8           15          24
-      6     6       3         10           18          32
+      1     1       0          2            5           7
+      2     2       0          3            7           8
+      3     3       0          4            9          13
+      4     4       1          6           12          17
+      5     5       2          8           15          25
+      6     6       3         10           18          33
 """
 
 from __future__ import annotations
