@@ -145,6 +145,7 @@ def _eval_parser(verbs: Any) -> None:
     _number(sub, "--concurrency", 64, "episodes at the same time")
     sub.add_argument("--device", metavar="DEVICE", help="for hf: cpu, cuda, cuda:1 (default: cuda if there is one)")
     sub.add_argument("--dtype", choices=("float32", "bfloat16"), help="for hf (default: bfloat16 on cuda, else float32)")
+    _number(sub, "--threads", 0, "for hf on a CPU: threads of torch; 0 leaves it alone")
     sub.add_argument("--base-url", metavar="URL", help="for openai (default: OPENAI_BASE_URL, else https://api.openai.com/v1)")
     sub.add_argument("--timeout", type=float, default=120.0, metavar="S", help="for openai: seconds for a reply (default: 120)")
     sub.add_argument("--out", type=Path, metavar="DIR", help="write results.json, trajectories.jsonl and report.html there")
@@ -322,3 +323,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
 
     Console().print(explain(load(arguments.recipe, arguments.overrides)), markup=False, highlight=False)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -191,6 +191,8 @@ async def _local_model(path: str, sampling: Sampling, arguments: argparse.Namesp
     from turnwise.agents.engines.torch import TorchEngine  # noqa: PLC0415
     from turnwise.trainers.policies.pretrained import Pretrained  # noqa: PLC0415
 
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = arguments.dtype or ("bfloat16" if device.startswith("cuda") else "float32")
     local = str(Path(path).expanduser()) if path.startswith("~") else path
