@@ -1,0 +1,96 @@
+"""What a person types, as the environment's parser reads it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from turnwise.agents.person import spell, usage
+from turnwise.envs import Transition, TurnEnv
+from turnwise.envs.tool_env import ToolEnv
+from turnwise.envs.tools import tool
+from turnwise.types import Task
+
+
+@tool
+def find(name: str) -> str:
+    """Find somebody.
+    By name."""
+    return name
+
+
+@tool
+def book(town: str, nights: int, breakfast: bool = False) -> str:
+    """Book a room."""
+    return f"{town} {nights} {breakfast}"
+
+
+class Desk(ToolEnv):
+    toolset = (find, book)
+    levels = range(1, 2)
+
+    def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
+        return Task("t", "p", "a", 1)
+
+    def grade(self, answer: str) -> float:
+        return 1.0
+
+    def expert_action(self) -> str:
+        return self.format.final("a")
+
+
+class Plain(TurnEnv):
+    levels = range(1, 2)
+
+    def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
+        return Task("t", "p", "a", 1)
+
+    def begin(self, task: Task) -> str:
+        return ""
+
+    def play(self, action: str) -> Transition:
+        return Transition(action)
+
+    def expert_action(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "arguments"),
+    [
+        ("find Mira Tan", "find", {"name": "Mira Tan"}),
+        ('find name="Mira Tan"', "find", {"name": "Mira Tan"}),
+        ('find "Mira Tan"', "find", {"name": "Mira Tan"}),
+        ("find Tan O'Brien", "find", {"name": "Tan O'Brien"}),
+        ("find 42", "find", {"name": "42"}),
+        ("find a=b", "find", {"name": "a=b"}),
+        ("  find   x ", "find", {"name": "x"}),
+        ("find", "find", {}),
+        ("book Ulm 3", "book", {"town": "Ulm", "nights": 3}),
+        ("book Ulm 3 true", "book", {"town": "Ulm", "nights": 3, "breakfast": True}),
+        ("book nights=2 'New Ulm' breakfast=false", "book", {"town": "New Ulm", "nights": 2, "breakfast": False}),
+        ("book nights=2 breakfast=true New Ulm", "book", {"town": "New Ulm", "nights": 2, "breakfast": True}),
+        ("book Ulm many", "book", {"town": "Ulm", "nights": "many"}),
+        ("book a 1 true extra", "book", {"town": "a", "nights": 1, "breakfast": True, "argument_1": "extra"}),
+        ("book 'Ulm", "book", {"town": "'Ulm"}),
+    ],
+)
+def test_a_line_becomes_a_call(line: str, name: str, arguments: Mapping[str, Any]) -> None:
+    env = Desk()
+    (call,) = env.format.parse(spell(line, env)).calls
+    assert (call.name, dict(call.arguments)) == (name, arguments)
+
+
+def test_answers_and_everything_else() -> None:
+    env = Desk()
+    assert env.format.parse(spell("= 4 = 4", env)).answer == "4 = 4"
+    assert spell("<answer>x</answer>", env) == "<answer>x</answer>"
+    assert spell("finder x", env) == "finder x"
+    assert spell("= 42", Plain()) == "= 42" and spell("find x", Plain()) == "find x"
+
+
+def test_usage_names_the_tools_and_their_parameters() -> None:
+    text = usage(Desk())
+    assert "find NAME" in text and "book TOWN NIGHTS [breakfast=...]" in text and "Book a room." in text
+    assert "= TEXT" not in usage(Plain()) and ":q" in usage(Plain())
