@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from turnwise.agents.report_style import CONTROLS, SHADES, STYLE
+from turnwise.agents.report_style import BY_ADVANTAGE, CONTROLS, SHADES, STYLE
 from turnwise.types import Trajectory, Turn
 
 __all__ = ["page"]
@@ -47,7 +47,7 @@ def page(
     if len(shown) < len(trajectories):
         facts["trajectories"] += f", the first {len(shown)} shown"
     rows = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts.items())
-    shades = SHADES if decode and any(turn.action_ids for t in shown for turn in t.turns) else ""
+    shades = SHADES.format(advantage=BY_ADVANTAGE if advantages is not None else "") if decode and _any_tokens(shown) else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
@@ -64,9 +64,9 @@ def _trajectory(
     calls = sum(turn.tool_calls for turn in t.turns)
     facts = [
         f"return {t.reward:.3g}",
-        f"{len(t.turns)} turns",
-        *([f"{sampled} tokens"] if sampled else []),
-        *([f"{calls} tool calls"] if calls else []),
+        _count(len(t.turns), "turn"),
+        *([_count(sampled, "token")] if sampled else []),
+        *([_count(calls, "tool call")] if calls else []),
         t.failure.kind if t.failure else t.stop.value,
     ]
     mark = kind if kind != "unsolved" or not t.outcome else f"{t.outcome:.2f}"
@@ -90,12 +90,12 @@ def _trajectory(
 def _turn(k: int, turn: Turn, decode: Callable[[int], str] | None, advantages: Sequence[float] | None) -> str:
     shaded = decode is not None and turn.action_ids
     reply = _tokens(turn, decode, advantages) if decode is not None and shaded else _text(turn.action)
-    terms = ", ".join(f"{name} {value:.3g}" for name, value in turn.reward_terms.items())
+    terms = ", ".join(f"{name} {value:.3g}" for name, value in turn.reward_terms.items() if name != "reward")
     facts = [f"turn {k + 1}", f"reward {turn.reward:.3g}" + (f" ({terms})" if terms else "")]
     facts += [] if turn.valid else ["invalid reply"]
     facts += ["tool call"] if turn.tool_calls else []
     facts += [f"outcome {turn.outcome:.2f}"] if turn.outcome else []
-    facts += [f"{len(turn.action_ids)} tokens, weights {turn.version}"] if turn.action_ids else []
+    facts += [f"{_count(len(turn.action_ids), 'token')}, weights {turn.version}"] if turn.action_ids else []
     facts += ["cut at the token cap"] if turn.stop_reason == "length" else []
     return (
         f'<div class="said env"><pre>{_text(turn.observation)}</pre></div>'
@@ -120,6 +120,14 @@ def _tokens(turn: Turn, decode: Callable[[int], str], advantages: Sequence[float
             title.append(f"advantage {advantages[i]:+.3f} of the largest")
         spans.append(f'<i style="{";".join(style)}" title="{" · ".join(title)}">{_text(decode(token))}</i>')
     return "".join(spans)
+
+
+def _any_tokens(trajectories: Sequence[Trajectory]) -> bool:
+    return any(turn.action_ids for t in trajectories for turn in t.turns)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _share(value: float, full: float) -> str:

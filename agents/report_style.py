@@ -1,6 +1,6 @@
 """Style and controls of the trajectory page; choices are plain inputs that the style sheet looks at, so no script runs."""
 
-__all__ = ["CONTROLS", "SHADES", "STYLE"]
+__all__ = ["BY_ADVANTAGE", "CONTROLS", "SHADES", "STYLE"]
 
 CONTROLS = (
     "<fieldset><legend>show</legend>"
@@ -13,9 +13,11 @@ SHADES = (
     "<fieldset><legend>shade tokens by</legend>"
     '<label><input type="radio" name="shade" id="by-surprise" checked> surprise</label>'
     '<label><input type="radio" name="shade" id="by-entropy"> entropy</label>'
-    '<label><input type="radio" name="shade" id="by-advantage"> advantage</label>'
+    "{advantage}"
     '<label><input type="radio" name="shade" id="by-nothing"> nothing</label></fieldset>'
 )
+
+BY_ADVANTAGE = '<label><input type="radio" name="shade" id="by-advantage"> advantage</label>'
 
 STYLE = """
 :root { color-scheme: light dark; --ink: light-dark(#1d2126, #d9dde2); --dim: light-dark(#5f6873, #98a1ac);

@@ -7,6 +7,7 @@ argument or setting, 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from inspect import getdoc
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 from rich.console import Console
@@ -31,6 +32,9 @@ from turnwise.cli_parsing import env_id, needs_torch
 from turnwise.envs.core import TurnEnv
 from turnwise.envs.registration import ids
 from turnwise.errors import ConfigError, TurnwiseError
+
+if TYPE_CHECKING:
+    from turnwise.trainers.recipe import Recipe
 
 __all__ = ["main", "parser"]
 
@@ -161,11 +165,12 @@ def _train_parser(verbs: Any) -> None:
         "  turnwise train recipes/quickstart.toml\n"
         "  turnwise train recipes/quickstart.toml advantage=trloo advantage.gamma=0.9 steps=40 --out runs/trloo\n"
         "  turnwise train recipes/quickstart.toml --dry-run\n"
-        "  turnwise train recipes/quickstart.toml --resume runs/trloo",
+        "  turnwise train --resume runs/trloo                  with the recipe that lies there",
     )
     _recipe_arguments(sub)
     sub.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/RECIPE-DATE)")
     sub.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in that folder, exactly where it stopped")
+    sub.add_argument("--wandb", default="", metavar="PROJECT", help="log to Weights & Biases too")
     sub.add_argument("--dry-run", action="store_true", help="resolve the whole recipe, say what would run, train nothing")
 
 
@@ -188,7 +193,7 @@ def _task_arguments(sub: argparse.ArgumentParser, split: str) -> None:
 
 
 def _recipe_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("recipe", metavar="RECIPE", help="a TOML file")
+    sub.add_argument("recipe", metavar="RECIPE", nargs="?", help="a TOML file")
     sub.add_argument("overrides", metavar="key=value", nargs="*", help="settings that replace those of the file; dots descend")
 
 
@@ -301,27 +306,41 @@ def _terms(terms: dict[str, float]) -> str:
 def run_train(arguments: argparse.Namespace) -> int:
     """Train as the recipe says."""
     needs_torch("train")
-    from turnwise.trainers.recipe import explain, load  # noqa: PLC0415  (torch takes seconds to load)
-
-    recipe = load(arguments.recipe, arguments.overrides)
+    recipe = _recipe(arguments)
     console = Console()
     if arguments.dry_run:
-        console.print(explain(recipe), markup=False, highlight=False)
-        return 0
-    from turnwise.trainers.run import run  # noqa: PLC0415
+        return _explained(recipe, console)
+    from turnwise.trainers.run import run  # noqa: PLC0415  (torch takes seconds to load)
 
-    name = f"{Path(arguments.recipe).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
-    out = arguments.out or arguments.resume or Path("runs") / name
-    run(recipe, out, resume=arguments.resume, console=console)
+    fresh = Path("runs") / f"{Path(arguments.recipe or 'run').stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    out: Path = arguments.resume or arguments.out or fresh
+    asyncio.run(run(recipe, out, resume=arguments.resume is not None, wandb=arguments.wandb, console=console))
     return 0
 
 
 def run_explain(arguments: argparse.Namespace) -> int:
     """Say what a recipe will do."""
     needs_torch("explain")
-    from turnwise.trainers.recipe import explain, load  # noqa: PLC0415
+    return _explained(_recipe(arguments), Console())
 
-    Console().print(explain(load(arguments.recipe, arguments.overrides)), markup=False, highlight=False)
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    from turnwise.trainers.recipe import load  # noqa: PLC0415
+
+    if arguments.recipe is not None and "=" in arguments.recipe:  # `train --resume DIR steps=200`
+        arguments.overrides.insert(0, arguments.recipe)
+        arguments.recipe = None
+    resumed: Path | None = getattr(arguments, "resume", None)
+    path = arguments.recipe or (resumed and resumed / "recipe.toml")
+    if path is None:
+        raise ConfigError("RECIPE: missing; name a TOML file, such as recipes/quickstart.toml.")
+    return load(path, arguments.overrides)
+
+
+def _explained(recipe: Recipe, console: Console) -> int:
+    from turnwise.trainers.recipe import explain  # noqa: PLC0415
+
+    console.print(explain(recipe), markup=False, highlight=False)
     return 0
 
 

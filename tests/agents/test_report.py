@@ -84,15 +84,17 @@ def test_turns_outcomes_and_failures_are_on_the_page() -> None:
     ]
     read = Reader(page(played, title="A run", notes={"agent": "hf:x"}))
     assert read.tags.count("details") == 3 and {"solved", "unsolved", "failed"} <= set(read.classes)
-    for text in ("A run", "hf:x", "return 1.25", "2 turns", "1 tool calls", "invalid reply", "cut at the token cap", "fell over"):
+    for text in ("A run", "hf:x", "return 1.25", "2 turns", "1 tool call ", "invalid reply", "cut at the token cap", "fell over"):
         assert text in read.text, text
     assert "answer 0.25" in read.text and "answer 42" in read.text
     assert read.shades == [] and "shade tokens by" not in read.text
 
 
 def test_tokens_are_shaded_by_what_is_known_of_them() -> None:
-    read = Reader(page([trajectory(turn())], title="t", decode=letter, advantages=[[-1.0, 0.5]]))
-    assert "<a>b" in read.text
+    html = page([trajectory(turn())], title="t", decode=letter, advantages=[[-1.0, 0.5]])
+    read = Reader(html)
+    assert "<a>b" in read.text and ' id="by-advantage"' in html
+    assert ' id="by-advantage"' not in page([trajectory(turn())], title="t", decode=letter)
     assert read.shades == [
         ("--p:50%;--e:25%;--g:0%;--r:100%", "id 7 · log-probability -2.000 · entropy 0.500 · advantage -1.000 of the largest"),
         ("--p:100%;--e:50%;--g:50%;--r:0%", "id 8 · log-probability -9.000 · entropy 1.000 · advantage +0.500 of the largest"),
