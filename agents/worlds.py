@@ -17,7 +17,7 @@ from turnwise.envs.registration import ids
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.types import Trajectory
 
-__all__ = ["Worlds", "play_all"]
+__all__ = ["Worlds", "first_error", "play_all"]
 
 Env = gymnasium.Env[Any, Any]
 
@@ -29,10 +29,12 @@ class Worlds:
         self,
         kwargs: Mapping[str, Any] | None = None,
         *,
+        per_env: Mapping[str, Mapping[str, Any]] | None = None,
         make: Callable[..., Env] = gymnasium.make,
         close_deadline_s: float = 10.0,
     ) -> None:
-        """`kwargs` go to the environment's constructor."""
+        """`kwargs` go to every environment's constructor, `per_env[id]` to that of one id."""
+        self._per_env = dict(per_env or {})
         self._kwargs = dict(kwargs or {})
         self._make = make
         self._close_deadline_s = close_deadline_s
@@ -42,12 +44,13 @@ class Worlds:
         """An environment to reset. Raises UnknownName or ConfigError if there is no such id or it refuses its arguments."""
         if self._free[env_id]:
             return self._free[env_id].pop()
+        kwargs = {**self._kwargs, **self._per_env.get(env_id, {})}
         try:
-            return self._make(env_id, disable_env_checker=True, **self._kwargs)
+            return self._make(env_id, disable_env_checker=True, **kwargs)
         except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound, gymnasium.error.VersionNotFound) as error:
             raise UnknownName("environment id", env_id, ids()) from error
         except (TypeError, gymnasium.error.Error) as error:
-            raise ConfigError(f"{env_id}: cannot be made with {self._kwargs}: {error}") from error
+            raise ConfigError(f"{env_id}: cannot be made with {kwargs}: {error}") from error
 
     async def give_back(self, env_id: str, env: Env, *, broken: bool) -> None:
         """Return an environment; a broken one is closed (with a deadline, errors swallowed: it is gone either way)."""
@@ -84,6 +87,13 @@ class Worlds:
             return episode.finish()
 
 
+def first_error(error: Exception) -> Exception:
+    """The first error of a task group, which says it all: the others are its siblings, cancelled or alike."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 async def play_all(
     worlds: Worlds,
     agent: Agent,
@@ -105,6 +115,6 @@ async def play_all(
     try:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(one(problem, seed)) for problem, seed in starts]
-    except ExceptionGroup as group:  # the first error says it all; the others are its siblings
-        raise group.exceptions[0] from None
+    except ExceptionGroup as group:
+        raise first_error(group) from None
     return [task.result() for task in running]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["AdamW", "MuonAdamW"]
+__all__ = ["AdamW", "Muon", "MuonAdamW"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ class AdamW:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MuonAdamW:
-    """Muon (orthogonalised momentum) for matrices inside the blocks, AdamW for embeddings and vectors.
+    """Muon for matrices inside the blocks, AdamW for embeddings and vectors.
 
     On small models trained from nothing it learns in a fraction of AdamW's time (measured: see docs/quickstart.md).
     """
@@ -46,6 +48,52 @@ class MuonAdamW:
         chosen = {id(p) for p in matrices}
         others = [p for _, p in named if id(p) not in chosen]
         return [
-            torch.optim.Muon(matrices, lr=self.lr, weight_decay=self.weight_decay),
+            Muon(matrices, lr=self.lr, weight_decay=self.weight_decay),
             torch.optim.AdamW(others, lr=self.adam_lr, betas=self.betas, weight_decay=self.weight_decay),
         ]
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised by a Newton-Schulz iteration (K. Jordan et al., "Muon", 2024), for matrices only.
+
+    `torch.optim.Muon` runs the iteration in bfloat16, one matrix at a time, which a CPU does 30 times slower (measured) than
+    float32 over all matrices of a shape at once.
+    """
+
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0, steps: int = 5
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "steps": steps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    shapes[p.shape].append(p)
+            for shape, parameters in shapes.items():
+                updates = torch.stack([self._nesterov(p, group["momentum"]) for p in parameters])
+                updates = _orthogonal(updates, group["steps"]) * max(1.0, shape[0] / shape[1]) ** 0.5
+                for p, update in zip(parameters, updates, strict=True):
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update.to(p), alpha=-group["lr"])
+
+    def _nesterov(self, p: nn.Parameter, momentum: float) -> Tensor:
+        assert p.grad is not None
+        state = self.state[p]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(p)
+        state["momentum"].lerp_(p.grad, 1 - momentum)
+        return p.grad.lerp(state["momentum"], momentum)
+
+
+def _orthogonal(x: Tensor, steps: int) -> Tensor:
+    """[N, R, C] -> the nearest semi-orthogonal matrices, roughly: singular values end between 0.7 and 1.2."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = x.shape[1] > x.shape[2]
+    x = (x.mT if tall else x).float()
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x

@@ -11,7 +11,7 @@ import numpy as np
 
 from turnwise.agents.agent import Agent
 from turnwise.agents.episode import Episode, Limits, Problem
-from turnwise.agents.worlds import Worlds
+from turnwise.agents.worlds import Worlds, first_error
 from turnwise.seeds import child
 from turnwise.trainers.rollouts.protocol import Rollout
 from turnwise.types import Group, Trajectory
@@ -50,8 +50,8 @@ class LocalPool:
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(self._group(p, child(seed, "group", i))) for i, p in enumerate(problems)]
-        except ExceptionGroup as group:  # the first error says it all; the others are its siblings
-            raise group.exceptions[0] from None
+        except ExceptionGroup as group:
+            raise first_error(group) from None
         return [task.result() for task in running]
 
     async def close(self) -> None:

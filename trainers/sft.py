@@ -88,12 +88,12 @@ class SFT:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """An agent that speaks through a function `(env, rng) -> str`; its generator follows from the moment's seed."""
+    """An agent that speaks through a function `(env, rng) -> str` of the innermost environment."""
 
     speak: Callable[[gymnasium.Env[Any, Any], np.random.Generator], str]
 
     async def reply(self, moment: Moment) -> Reply | None:
-        return Reply(self.speak(moment.env, np.random.default_rng(moment.seed)))
+        return Reply(self.speak(moment.env.unwrapped, np.random.default_rng(moment.seed)))
 
     def fork(self, session: str, twin: str) -> None:
         pass

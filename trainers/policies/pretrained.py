@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -36,4 +37,4 @@ class Pretrained:
                 f"policy.path: no model can be loaded from {self.path!r}: {reason} "
                 "Give a folder that holds config.json, weights and tokenizer.json, or a hub id while online."
             ) from error
-        return model.to(torch.device(self.device)), tokenizer
+        return cast(PreTrainedModel, cast(Any, model).to(self.device)), tokenizer

@@ -1,12 +1,14 @@
 """A small causal language model with random weights and a tokenizer trained on the spot; nothing is downloaded.
 
-Byte-level BPE with ChatML; the tags of tool calls and answers are tokens of their own, so a small model spends one token on each.
+Byte-level BPE with ChatML; the fixed pieces of tool calls and answers are tokens of their own, so that a small model spends its
+few tokens on what it has to decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -15,7 +17,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 __all__ = ["Scratch"]
 
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-_TAGS = ["<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<answer>", "</answer>"]
+_TAGS = [
+    *('<tool_call>{"name": "', '", "arguments": {"', '": "', '"}}</tool_call>', '", "', '": ', "}}</tool_call>"),
+    *("<tool_call>", "</tool_call>", "<answer>", "</answer>"),
+]
+_ROLES = ["user", "assistant", "tool"]
 _CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -47,8 +53,8 @@ class Scratch:
             head_dim=self.hidden // self.heads,
             max_position_embeddings=self.context,
             tie_word_embeddings=True,
-            eos_token_id=tokenizer.convert_tokens_to_ids("<|im_end|>"),
-            pad_token_id=tokenizer.convert_tokens_to_ids("<|endoftext|>"),
+            eos_token_id=cast(int, tokenizer.convert_tokens_to_ids("<|im_end|>")),
+            pad_token_id=cast(int, tokenizer.convert_tokens_to_ids("<|endoftext|>")),
             bos_token_id=None,
         )
         model = Qwen3ForCausalLM(config)
@@ -57,21 +63,27 @@ class Scratch:
 
 
 def _initialise(model: torch.nn.Module, seed: int) -> None:
-    """Draw every weight from a generator of our own: the global one is nobody's to seed."""
+    """Draw every weight from a generator of our own: the global one is nobody's to seed.
+
+    Blocks start as the identity (their output projections are 0) and embeddings are of the size of a hidden state, so that
+    from the first step on a token's identity is what the residual stream carries: a small model learns to copy much sooner.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.dim() >= 2:
-                parameter.normal_(0.0, 0.02 if "embed" in name else parameter.shape[1] ** -0.5 / 2, generator=generator)
-            elif "bias" in name:
+            if parameter.dim() < 2:
+                parameter.fill_(0.0 if "bias" in name else 1.0)
+            elif "o_proj" in name or "down_proj" in name:
                 parameter.zero_()
             else:
-                parameter.fill_(1.0)
+                parameter.normal_(0.0, parameter.shape[1] ** -0.5, generator=generator)
 
 
 def _tokenizer(corpus: Iterable[str], size: int) -> PreTrainedTokenizerFast:
     core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    # A word is tokenised alike wherever it stands (after a space, after a quote): copying it is then copying ids.
+    parts = [pre_tokenizers.Split(" ", "isolated"), pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    core.pre_tokenizer = pre_tokenizers.Sequence(parts)
     core.decoder = decoders.ByteLevel()
     learner = trainers.BpeTrainer(
         vocab_size=size - len(_TAGS),
@@ -93,3 +105,4 @@ def _without_tags(corpus: Iterable[str]) -> Iterable[str]:
         for tag in _TAGS:
             text = text.replace(tag, "\n")
         yield text
+        yield from _ROLES  # every message opens with one of these words: worth a token each

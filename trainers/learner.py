@@ -1,0 +1,223 @@
+"""The learner: per-token advantages and weights in, one or more optimiser steps out. It is blind to methods."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from turnwise.errors import ShapeError
+from turnwise.seeds import child
+from turnwise.trainers.aggregates import Aggregate, TokenMean
+from turnwise.trainers.batch import Batch
+from turnwise.trainers.critic import Critic, ValueHead, turn_starts
+from turnwise.trainers.forward import Forward
+from turnwise.trainers.kl import k2, k3
+from turnwise.trainers.losses.ppo_clip import PPOClip
+from turnwise.trainers.losses.protocol import Loss
+from turnwise.trainers.monitor import ratio_metrics
+from turnwise.trainers.optimizers import AdamW, MuonAdamW
+from turnwise.trainers.packing import micro_batches
+
+__all__ = ["Learner", "LocalLearner", "Update"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What happens to the weights in one training step."""
+
+    loss: Loss = field(default_factory=PPOClip)
+    aggregate: Aggregate = field(default_factory=TokenMean)
+    optimizer: AdamW | MuonAdamW = field(default_factory=AdamW)
+    epochs: int = 1
+    """Passes over the batch."""
+    minibatches: int = 1
+    """Optimiser steps a pass; each has its own denominator."""
+    kl: float = 0.0
+    """Weight of the k2 penalty against the policy at the start of training (its gradient is that of the true KL)."""
+    entropy: float = 0.0
+    """Weight of the entropy bonus."""
+    max_tokens: int = 4096
+    """Padded tokens of one forward pass: no gradient depends on it. On a CPU small passes stay in the cache and are faster."""
+    warmup: int = 0
+    """Steps over which the learning rate rises linearly."""
+
+
+class Learner(Protocol):
+    """Where gradients happen: in this process, or on a cluster."""
+
+    version: int
+
+    def annotate(self, batch: Batch) -> Batch:
+        """The batch with what estimators may need from the model (a critic's values)."""
+        ...
+
+    def update(self, batch: Batch, advantages: Tensor, targets: Tensor | None = None) -> dict[str, float]:
+        """Change the weights. `advantages` [B, T]; `targets` [B, K] for the critic. Returns metrics."""
+        ...
+
+    def weights(self) -> Mapping[str, Any]:
+        """The model's parameters by name, for engines."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+class LocalLearner:
+    """One model on one device. `version` counts the updates."""
+
+    def __init__(
+        self, model: PreTrainedModel, update: Update, *, temperature: float = 1.0, critic: Critic | None = None, seed: int = 0
+    ) -> None:
+        """`temperature` is the sampling temperature: behaviour and current log-probabilities must be of the same distribution."""
+        self.model, self.settings, self.seed, self.version = model, update, seed, 0
+        self.forward = Forward(model, temperature)
+        self._optimizers = update.optimizer.build(model)
+        self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
+        self._reference = Forward(_frozen_copy(model), temperature) if update.kl else None
+        self._critic: ValueHead | None = None
+        self._features: Tensor | None = None
+        if critic is not None:
+            config = cast(Any, model.config)
+            dtype = torch.promote_types(model.dtype, torch.float32)
+            self._critic = ValueHead(config.hidden_size, critic, device=model.device, dtype=dtype)
+
+    @torch.no_grad()
+    def annotate(self, batch: Batch) -> Batch:
+        if self._critic is None:
+            return batch
+        starts = turn_starts(batch)
+        size = int(cast(Any, self.model.config).hidden_size)
+        features = torch.zeros(*starts.shape, size, dtype=torch.promote_types(self.model.dtype, torch.float32))
+        for rows in micro_batches(batch, self.settings.max_tokens):
+            part = batch.rows(rows)
+            hidden = self.forward.hidden(part.tokens.to(self.model.device)).to(features)
+            features[rows] = hidden.gather(1, starts[rows][:, :, None].expand(-1, -1, size))
+        self._features = features
+        return replace(batch, values=self._critic.values(features.to(self.model.device)).to(batch.rewards))
+
+    def update(self, batch: Batch, advantages: Tensor, targets: Tensor | None = None) -> dict[str, float]:
+        if advantages.shape != batch.tokens.shape:
+            raise ShapeError(f"update: advantages are {tuple(advantages.shape)}, expected [B, T] = {tuple(batch.tokens.shape)}.")
+        self.model.train()
+        metrics: dict[str, float] = {}
+        seen = _Seen.empty(batch, whole=self.settings.minibatches == 1)
+        for epoch in range(self.settings.epochs):
+            for rows in self._minibatches(batch, epoch):
+                norm = self._step(batch.rows(rows), advantages[rows], seen if epoch == 0 else None, rows)
+                metrics["grad_norm"] = max(metrics.get("grad_norm", 0.0), norm)
+        self.model.eval()
+        if self._critic is not None and targets is not None and self._features is not None:
+            features = self._features[:, :-1].to(self.model.device)
+            metrics["critic_loss"] = self._critic.fit(features, targets.to(features), batch.turn_mask.to(features.device))
+        self.version += 1
+        return {**seen.metrics(batch), **metrics}
+
+    def _minibatches(self, batch: Batch, epoch: int) -> list[Tensor]:
+        count = len(batch.tokens)
+        if self.settings.minibatches == 1:
+            return [torch.arange(count)]
+        rng = np.random.default_rng(child(self.seed, "minibatch", self.version, epoch))
+        return list(torch.from_numpy(rng.permutation(count)).tensor_split(min(self.settings.minibatches, count)))
+
+    def _step(self, batch: Batch, advantages: Tensor, seen: _Seen | None, rows: Tensor) -> float:
+        """One optimiser step; the gradient's norm before clipping. `seen` collects what the forward pass found."""
+        weights = self.settings.aggregate(batch)
+        for part in micro_batches(batch, self.settings.max_tokens):
+            short = batch.rows(part).trim()
+            width = short.tokens.shape[1]
+            self._backward(short, advantages[part, :width], weights[part, :width], seen, rows[part])
+        parameters = [p for o in self._optimizers for g in o.param_groups for p in g["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.optimizer.max_grad_norm)
+        scale = min(1.0, (self.version + 1) / (self.settings.warmup + 1))
+        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * scale
+            if torch.isfinite(norm):
+                optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def _backward(self, batch: Batch, advantages: Tensor, weights: Tensor, seen: _Seen | None, rows: Tensor) -> None:
+        device = self.model.device
+        mask = batch.mask
+        if not bool(mask.any()):
+            return
+        tokens = batch.tokens.to(device)
+        logp, entropy = self.forward(tokens, mask.to(device), entropy=self.settings.entropy != 0)
+        logp = logp.to(batch.logprobs.device)
+        loss = self.settings.loss(logp, advantages.to(logp), batch)
+        if self.settings.entropy:
+            loss = loss - self.settings.entropy * entropy.to(loss)
+        if self._reference is not None:
+            with torch.no_grad():
+                reference, _ = self._reference(tokens, mask.to(device), entropy=False)
+            loss = loss + self.settings.kl * k2(logp, reference.to(logp)) * mask
+            if seen is not None:
+                seen.reference[rows, : logp.shape[1]] = (k3(logp, reference.to(logp)) * mask).detach().to(seen.reference)
+        (loss * weights).sum().backward()
+        if seen is not None:
+            seen.logprobs[rows, : logp.shape[1]] = logp.detach().to(seen.logprobs)
+            seen.entropies[rows, : logp.shape[1]] = entropy.detach().to(seen.entropies)
+            seen.loss += float((loss * weights).sum().detach())
+
+    def weights(self) -> Mapping[str, Any]:
+        return self.model.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the model's own weights."""
+        return {
+            "version": self.version,
+            "optimizers": [o.state_dict() for o in self._optimizers],
+            "critic": self._critic.state_dict() if self._critic else None,
+            "reference": self._reference.model.state_dict() if self._reference else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.version = int(state["version"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        if self._critic is not None:
+            self._critic.load_state_dict(state["critic"])
+        if self._reference is not None:
+            self._reference.model.load_state_dict(state["reference"])
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the first pass of an update found, row by row: the numbers behind its metrics."""
+
+    logprobs: Tensor
+    entropies: Tensor
+    reference: Tensor
+    whole: bool
+    """All rows were seen with the weights that sampled them: ratios to the behaviour policy are then pure error."""
+    loss: float = 0.0
+
+    @staticmethod
+    def empty(batch: Batch, whole: bool) -> _Seen:
+        blank = torch.zeros_like(batch.logprobs)
+        return _Seen(blank, blank.clone(), blank.clone(), whole)
+
+    def metrics(self, batch: Batch) -> dict[str, float]:
+        tokens = max(1, int(batch.mask.sum()))
+        out = {"loss": self.loss, "entropy": float((self.entropies * batch.mask).sum()) / tokens}
+        if self.whole:
+            out |= ratio_metrics(self.logprobs, batch)
+        if bool(self.reference.any()):
+            out["kl_reference"] = float(self.reference.sum()) / tokens
+        return out
+
+
+def _frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
+    twin = copy.deepcopy(model).eval()
+    for parameter in twin.parameters():
+        parameter.requires_grad_(False)
+    return twin

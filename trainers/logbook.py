@@ -1,0 +1,96 @@
+"""Where metrics go: JSONL always, TensorBoard where installed, Weights & Biases when asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from turnwise.errors import ConfigError
+
+__all__ = ["Logbook", "read_metrics"]
+
+
+class _Writer(Protocol):
+    def write(self, step: int, metrics: Mapping[str, float]) -> None: ...
+    def close(self) -> None: ...
+
+
+class Logbook:
+    """Fans metrics out to every writer of a run."""
+
+    def __init__(self, folder: Path, *, wandb: str = "", resume: bool = False, first: int = 0) -> None:
+        """`wandb` is a project name ("" is off). On resume the lines of steps from `first` on are rewritten."""
+        self._writers: list[_Writer] = [_Jsonl(folder / "metrics.jsonl", first if resume else 0)]
+        board = _tensorboard(folder / "tensorboard")
+        if board is not None:
+            self._writers.append(board)
+        if wandb:
+            self._writers.append(_Wandb(wandb, folder))
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        for writer in self._writers:
+            writer.write(step, metrics)
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl."""
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+class _Jsonl:
+    def __init__(self, path: Path, keep_below: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [m for m in read_metrics(path) if m["step"] < keep_below] if path.is_file() else []
+        self._file = path.open("w", encoding="utf-8")
+        for line in kept:
+            self._file.write(json.dumps(line) + "\n")
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        clean = {k: (v if math.isfinite(v) else None) for k, v in metrics.items()}
+        self._file.write(json.dumps({"step": step, **clean}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _TensorBoard:
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _tensorboard(folder: Path) -> _TensorBoard | None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (optional)
+    except ImportError:
+        return None
+    return _TensorBoard(SummaryWriter(str(folder)))
+
+
+class _Wandb:
+    def __init__(self, project: str, folder: Path) -> None:
+        try:
+            import wandb  # noqa: PLC0415  # pyright: ignore[reportMissingImports]  (optional)
+        except ImportError as error:
+            raise ConfigError("wandb: the package is not installed; pip install 'turnwise[wandb]'.") from error
+        self._run: Any = wandb.init(project=project, dir=str(folder))
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._run.log(dict(metrics), step=step)
+
+    def close(self) -> None:
+        self._run.finish()

@@ -1,0 +1,319 @@
+"""Recipes: what a training run is, as one frozen record; its file form is TOML.
+
+Each slot is filled with a real object. In a file a slot is a method's name (`advantage = "trloo"`) or a table with the name
+and its parameters (`[advantage]`, `name = "turn_gae"`, `lam = 0.9`). Overrides are `dotted.key=value` with TOML values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from turnwise.errors import ConfigError, UnknownName
+from turnwise.registry import resolve
+from turnwise.trainers import aggregates, optimizers
+from turnwise.trainers.advantages.grpo import GRPO
+from turnwise.trainers.advantages.protocol import Advantage
+from turnwise.trainers.critic import Critic
+from turnwise.trainers.losses.ppo_clip import PPOClip
+from turnwise.trainers.losses.protocol import Loss
+from turnwise.trainers.optimizers import AdamW, MuonAdamW
+from turnwise.trainers.policies.protocol import Policy
+from turnwise.trainers.policies.scratch import Scratch
+from turnwise.trainers.rewards.protocol import Shaper
+from turnwise.trainers.rollouts.independent import Independent
+from turnwise.trainers.rollouts.protocol import Rollout
+from turnwise.trainers.samplers.protocol import Sampler
+from turnwise.trainers.samplers.uniform import Uniform
+from turnwise.trainers.sft import SFT
+
+__all__ = ["EnvChoice", "Evaluate", "Lora", "Recipe", "dump", "load", "loads"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvChoice:
+    """One environment of the mixture."""
+
+    id: str
+    weight: float = 1.0
+    difficulty: tuple[int, ...] = ()
+    """Levels to train and evaluate on; () is the environment's default."""
+    kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+    """For the environment's constructor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluate:
+    """Success on held-out tasks."""
+
+    tasks: int = 256
+    """Test tasks before, between and after the stages; 0 never evaluates."""
+    every: int = 10
+    """Training steps between two points of the learning curve; 0 is none."""
+    curve_tasks: int = 64
+    """Test tasks of such a point."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Low-rank adapters through peft (arXiv:2106.09685)."""
+
+    rank: int = 16
+    alpha: int = 32
+    targets: str = "all-linear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One training run, complete."""
+
+    env: tuple[EnvChoice, ...]
+    policy: Policy = field(default_factory=Scratch)
+    lora: Lora | None = None
+    warm_start: SFT | None = None
+    sampler: Sampler = field(default_factory=Uniform)
+    rollout: Rollout = field(default_factory=Independent)
+    rewards: tuple[Shaper, ...] = ()
+    advantage: Advantage = field(default_factory=GRPO)
+    critic: Critic | None = None
+    loss: Loss = field(default_factory=PPOClip)
+    aggregate: aggregates.Aggregate = field(default_factory=aggregates.TokenMean)
+    optimizer: AdamW | MuonAdamW = field(default_factory=AdamW)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+
+    seed: int = 0
+    steps: int = 100
+    tasks_per_step: int = 16
+    epochs: int = 1
+    minibatches: int = 1
+    warmup: int = 0
+    kl: float = 0.0
+    entropy: float = 0.0
+    max_new_tokens: int = 128
+    """A turn's cap."""
+    max_context: int = 0
+    """The conversation's cap in tokens; 0 is the model's own."""
+    temperature: float = 1.0
+    max_turns: int = 1000
+    step_deadline_s: float = 60.0
+    """What a hung environment costs."""
+    min_survivors: int = 2
+    """A group with fewer trajectories that did not fail is left out of the update, and counted."""
+    concurrency: int = 256
+    """Episodes in flight."""
+    max_tokens: int = 4096
+    """Padded tokens of one forward pass of the learner."""
+    checkpoint_every: int = 50
+    threads: int = 0
+    """Threads of torch; 0 leaves it alone."""
+    engine: str = "torch"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "tasks_per_step", "epochs", "minibatches", "max_new_tokens", "max_turns", "concurrency"):
+            if getattr(self, name) < (0 if name == "steps" else 1):
+                raise ConfigError(f"{name}: must be positive, got {getattr(self, name)}.")
+        if not self.env:
+            raise ConfigError("env: a recipe needs at least one environment.")
+        if self.temperature <= 0:
+            raise ConfigError(f"temperature: must be above 0 to explore, got {self.temperature}.")
+        if self.engine != "torch":
+            raise UnknownName("engine", self.engine, ["torch"])
+        if getattr(self.advantage, "needs_values", False) and self.critic is None:
+            raise ConfigError(f"advantage: {type(self.advantage).__name__} needs values; add a [critic] table.")
+
+
+_PACKAGES = {
+    "policy": "turnwise.trainers.policies",
+    "sampler": "turnwise.trainers.samplers",
+    "rollout": "turnwise.trainers.rollouts",
+    "rewards": "turnwise.trainers.rewards",
+    "advantage": "turnwise.trainers.advantages",
+    "loss": "turnwise.trainers.losses",
+}
+_MODULES: dict[str, ModuleType] = {"aggregate": aggregates, "optimizer": optimizers}
+_RECORDS: dict[str, type] = {"lora": Lora, "warm_start": SFT, "critic": Critic, "evaluate": Evaluate, "env": EnvChoice}
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a TOML file. Raises ConfigError (file, key, mend) for anything it does not understand."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"recipe {path}: cannot be read ({error.strerror}).") from error
+    return loads(text, overrides, source=str(path))
+
+
+def loads(text: str, overrides: Sequence[str] = (), *, source: str = "recipe") -> Recipe:
+    """The recipe of a TOML text."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: not valid TOML: {error}.") from error
+    for override in overrides:
+        _override(table, override)
+    return _recipe(table)
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"override {override!r}: write dotted.key=value, as in advantage.gamma=0.9.")
+    try:
+        parsed = tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        parsed = value  # a bare word is a string: advantage=trloo
+    *path, last = key.strip().split(".")
+    for part in path:
+        inner = table.setdefault(part, {})
+        if isinstance(inner, str):  # advantage = "turn_gae", then advantage.lam=0.9
+            inner = table[part] = {("id" if part == "env" else "name"): inner}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"override {override!r}: {part} is not a table in this recipe.")
+        table = inner
+    if last in _PACKAGES.keys() | _MODULES.keys() and isinstance(table.get(last), dict) and isinstance(parsed, str):
+        parsed = {"name": parsed}  # another method: the parameters of the old one mean nothing to it
+    table[last] = parsed
+
+
+def _recipe(table: Mapping[str, Any]) -> Recipe:
+    known = {f.name for f in dataclasses.fields(Recipe)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known:
+            raise UnknownName("recipe key", key, known)
+        values[key] = _slot(key, value)
+    if "env" not in values:
+        raise ConfigError('env: missing; name an environment, as in env = "turnwise/Lookup-v0".')
+    plain = {k: v for k, v in values.items() if not dataclasses.is_dataclass(v) and not isinstance(v, tuple)}
+    fields = {f.name: f for f in dataclasses.fields(Recipe)}
+    for key, value in plain.items():
+        kind = {"int": int, "float": float, "str": str}[str(fields[key].type)]
+        values[key] = _validated(kind, value, key)
+    return Recipe(**values)
+
+
+def _slot(key: str, value: Any) -> Any:
+    if key == "env":
+        entries = value if isinstance(value, list) else [value]
+        return tuple(_record(EnvChoice, {"id": e} if isinstance(e, str) else e, "env") for e in entries)
+    if key == "rewards":
+        if not isinstance(value, list):
+            raise ConfigError('rewards: expected a list of names or tables, as in rewards = ["invalid_action"].')
+        return tuple(_named(key, entry) for entry in value)
+    if key in _RECORDS:
+        if key == "warm_start" and isinstance(value, dict) and "optimizer" in value:
+            optimizer = _named("optimizer", value["optimizer"])
+            rest = {k: v for k, v in value.items() if k != "optimizer"}
+            return dataclasses.replace(_record(SFT, rest, key), optimizer=optimizer)
+        return _record(_RECORDS[key], value, key)
+    if key in _PACKAGES or key in _MODULES:
+        return _named(key, value)
+    return value
+
+
+def _named(slot: str, value: Any) -> Any:
+    table = {"name": value} if isinstance(value, str) else value
+    if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+        raise ConfigError(f'{slot}: expected a name or a table with a name, got {value!r}; as in {slot} = "...".')
+    name = table["name"]
+    cls = resolve(_PACKAGES[slot], name) if slot in _PACKAGES else _in_module(slot, name)
+    return _record(cls, {k: v for k, v in table.items() if k != "name"}, slot)
+
+
+def _in_module(slot: str, name: str) -> type:
+    module = _MODULES[slot]
+    classes = {_snake(n): getattr(module, n) for n in module.__all__ if dataclasses.is_dataclass(getattr(module, n))}
+    if name not in classes:
+        raise UnknownName(slot, name, classes)
+    return classes[name]
+
+
+def _snake(name: str) -> str:
+    known = {"AdamW": "adamw", "MuonAdamW": "muon"}
+    return known.get(name) or "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def _record(cls: type, table: Any, where: str) -> Any:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: expected a table, got {table!r}.")
+    known = [f.name for f in dataclasses.fields(cls)]
+    for key in table:
+        if key not in known:
+            raise UnknownName(f"key of {where} ({cls.__name__})", key, known)
+    return _validated(cls, table, where)
+
+
+def _validated(kind: type, value: Any, where: str) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join([where, *(str(part) for part in first["loc"])])
+        raise ConfigError(f"{path}: {first['msg']}, got {first['input']!r}.") from error
+
+
+def dump(recipe: Recipe) -> str:
+    """The complete recipe as TOML; `loads` gives it back."""
+    plain: list[str] = []
+    tables: list[str] = []
+    for f in dataclasses.fields(recipe):
+        value = getattr(recipe, f.name)
+        if value is None or value == ():
+            continue
+        if f.name == "env":
+            tables += [f"\n[[env]]\n{_lines(entry)}" for entry in value]
+        elif f.name == "rewards":
+            tables += [f"\n[[rewards]]\nname = {_toml(_name(entry))}\n{_lines(entry)}" for entry in value]
+        elif f.name in _RECORDS:
+            tables.append(f"\n[{f.name}]\n{_lines(value)}")
+        elif dataclasses.is_dataclass(value):
+            tables.append(f"\n[{f.name}]\nname = {_toml(_name(value))}\n{_lines(value)}")
+        else:
+            plain.append(f"{f.name} = {_toml(value)}")
+    return "\n".join([*plain, *tables]).rstrip() + "\n"
+
+
+def _name(component: Any) -> str:
+    cls = type(component)
+    for package in _PACKAGES.values():
+        if cls.__module__.startswith(package + "."):
+            return cls.__module__.rsplit(".", 1)[1]
+    if cls.__module__ in (m.__name__ for m in _MODULES.values()):
+        return _snake(cls.__name__)
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _lines(record: Any) -> str:
+    lines: list[str] = []
+    for f in dataclasses.fields(record):
+        value = getattr(record, f.name)
+        if dataclasses.is_dataclass(value):
+            inner = ", ".join(f"{g.name} = {_toml(getattr(value, g.name))}" for g in dataclasses.fields(value))
+            lines.append(f"{f.name} = {{ name = {_toml(_name(value))}, {inner} }}")
+        elif value is not None:
+            lines.append(f"{f.name} = {_toml(value)}")
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case str():
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+            return f'"{escaped}"'
+        case Mapping():
+            return "{ " + ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items()) + " }"
+        case Sequence():
+            return "[" + ", ".join(_toml(v) for v in value) + "]"
+        case _:
+            raise ConfigError(f"recipe: {value!r} of type {type(value).__name__} has no TOML form.")

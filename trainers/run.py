@@ -1,0 +1,322 @@
+"""A whole run: demonstrations, warm-start, RL, evaluation before and after each, files. All I/O of training is here.
+
+OUT/recipe.toml  metrics.jsonl  tensorboard/  curve.png  checkpoints/  model/  trajectories.jsonl  results.json
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from turnwise.agents.agent import Agent, ExpertAgent, ModelAgent
+from turnwise.agents.chat import ChatTemplate
+from turnwise.agents.engine import Sampling
+from turnwise.agents.engines.torch import TorchEngine
+from turnwise.agents.episode import Limits, Problem
+from turnwise.agents.evaluate import Evaluation, starts, summarize
+from turnwise.agents.store import TrajectoryWriter
+from turnwise.agents.worlds import Worlds, play_all
+from turnwise.errors import ConfigError
+from turnwise.seeds import child
+from turnwise.trainers import checkpoint, curve
+from turnwise.trainers.curve import Point
+from turnwise.trainers.learner import LocalLearner, Update
+from turnwise.trainers.logbook import Logbook
+from turnwise.trainers.lora import with_adapters
+from turnwise.trainers.monitor import alarms
+from turnwise.trainers.policies.pretrained import Pretrained
+from turnwise.trainers.policies.scratch import Scratch
+from turnwise.trainers.pool import LocalPool
+from turnwise.trainers.recipe import Recipe, dump
+from turnwise.trainers.sft import SFT, Teacher, encode, texts
+from turnwise.trainers.trainer import Step, train
+from turnwise.types import Group, Trajectory
+
+__all__ = ["Result", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a run."""
+
+    points: tuple[Point, ...]
+    """Held-out success: at the start, after the warm-start, along RL, at the end."""
+    folder: Path
+    seconds: float
+
+
+@dataclass(slots=True)
+class _Run:
+    """The live parts of a run."""
+
+    recipe: Recipe
+    folder: Path
+    console: Console
+    worlds: Worlds
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    template: ChatTemplate
+    engine: TorchEngine
+    points: list[Point]
+    success: list[tuple[int, float]]
+    """Training success by step."""
+
+    @property
+    def agent(self) -> ModelAgent:
+        sampling = Sampling(max_tokens=self.recipe.max_new_tokens, temperature=self.recipe.temperature)
+        return ModelAgent(self.engine, self.template, sampling, self.recipe.max_context)
+
+
+async def run(recipe: Recipe, out: Path, *, resume: bool = False, wandb: str = "", console: Console | None = None) -> Result:
+    """Carry out a recipe; everything lands in `out`. `resume` goes on exactly where the last checkpoint in `out` stands.
+
+    Raises ConfigError for what a person has to mend: an unknown environment, a model that cannot be loaded, a used folder.
+    """
+    console = console or Console()
+    started = time.perf_counter()
+    _prepare(out, resume, recipe)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    worlds = _worlds(recipe)
+    try:
+        if resume:
+            live, state = _resumed(recipe, out, console, worlds)
+        else:
+            live, state = await _fresh(recipe, out, console, worlds), None
+        await _reinforce(live, state, wandb)
+    finally:
+        await worlds.close()
+    checkpoint.write_model(out / "model", live.model, live.tokenizer)
+    seconds = time.perf_counter() - started
+    result = Result(tuple(live.points), out, seconds)
+    (out / "results.json").write_text(json.dumps({"points": [asdict(p) for p in live.points], "seconds": seconds}, indent=1))
+    return result
+
+
+def _prepare(out: Path, resume: bool, recipe: Recipe) -> None:
+    if not resume and (out / "metrics.jsonl").exists():
+        raise ConfigError(f"{out}: a run is there already; choose another folder, or go on with it by --resume.")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "recipe.toml").write_text(dump(recipe), encoding="utf-8")
+
+
+def _worlds(recipe: Recipe) -> Worlds:
+    return Worlds(per_env={choice.id: choice.kwargs for choice in recipe.env})
+
+
+# --- before RL ------------------------------------------------------------------------------------------------------
+
+
+async def _fresh(recipe: Recipe, out: Path, console: Console, worlds: Worlds) -> _Run:
+    shown: list[Trajectory] = []
+    if recipe.warm_start is not None:
+        shown = await _demonstrations(recipe, recipe.warm_start, worlds, console)
+    model, tokenizer = recipe.policy.build(texts(shown), child(recipe.seed, "policy"))
+    if isinstance(recipe.policy, Scratch):
+        checkpoint.write_model(out / "base", model, tokenizer)  # a resumed run needs the same tokenizer
+    live = _assemble(recipe, out, console, worlds, model, tokenizer)
+    size = sum(p.numel() for p in model.parameters())
+    console.print(f"policy: {size / 1e6:.2f} M parameters, {len(cast(Any, tokenizer))} tokens in the vocabulary")
+    if recipe.evaluate.tasks:
+        await _measure(live, "start", 0, recipe.evaluate.tasks)
+    if recipe.warm_start is not None:
+        _imitate(live, recipe.warm_start, shown)
+        if recipe.evaluate.tasks:
+            await _measure(live, "warm-start", 0, recipe.evaluate.tasks)
+    return live
+
+
+def _assemble(
+    recipe: Recipe,
+    out: Path,
+    console: Console,
+    worlds: Worlds,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+) -> _Run:
+    template = ChatTemplate(cast(Any, tokenizer))
+    if recipe.lora is not None:
+        model = with_adapters(model, recipe.lora, child(recipe.seed, "lora"))
+    engine = TorchEngine(model, max_batch=recipe.concurrency)
+    return _Run(recipe, out, console, worlds, model, tokenizer, template, engine, [], [])
+
+
+def _resumed(recipe: Recipe, out: Path, console: Console, worlds: Worlds) -> tuple[_Run, checkpoint.State]:
+    path = checkpoint.latest(out / "checkpoints")
+    policy = Pretrained(path=str(out / "base")) if isinstance(recipe.policy, Scratch) else recipe.policy
+    model, _ = policy.build((), child(recipe.seed, "policy"))
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    live = _assemble(recipe, out, console, worlds, model, tokenizer)
+    state = checkpoint.load(path, live.model)
+    live.points = [Point(**p) for p in state.extra["points"]]
+    live.success = [(int(step), float(value)) for step, value in state.extra["success"]]
+    console.print(f"resumed from {path.name}: {state.step} of {recipe.steps} steps are done")
+    return live, state
+
+
+async def _demonstrations(recipe: Recipe, sft: SFT, worlds: Worlds, console: Console) -> list[Trajectory]:
+    agent = _teacher(sft.teacher)
+    envs = [(choice.id, choice.weight, choice.difficulty) for choice in recipe.env]
+    problems = recipe.sampler.ask(recipe.sampler.start(envs), sft.demonstrations, _rng(recipe, "demonstrations"))
+    seeded: list[tuple[Problem, int]] = [(p, child(recipe.seed, "teacher", i)) for i, p in enumerate(problems)]
+    with _progress(console) as bar:
+        task = bar.add_task("demonstrations", total=len(seeded), note="")
+        played = await play_all(worlds, agent, seeded, limits=_limits(recipe), done=lambda _: bar.advance(task))
+    alive = [t for t in played if not t.failed]
+    solved = sum(t.outcome >= 1 for t in alive) / max(1, len(alive))
+    console.print(f"demonstrations: {len(alive)} episodes of {sft.teacher}, {solved:.0%} of them solve their task")
+    return alive
+
+
+def _teacher(name: str) -> Agent:
+    if name == "expert":
+        return ExpertAgent()
+    module, _, function = name.partition(":")
+    try:
+        return Teacher(getattr(import_module(module), function))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"warm_start.teacher: {name!r} cannot be imported ({error}); write package.module:function.") from error
+
+
+def _imitate(live: _Run, sft: SFT, shown: Sequence[Trajectory]) -> None:
+    rows = sft.rows([encode(t, live.template) for t in shown])
+    with _progress(live.console) as bar:
+        task = bar.add_task("warm-start", total=sft.steps(len(rows)), note="")
+        for loss in sft.train(live.model, rows, child(live.recipe.seed, "sft")):
+            bar.update(task, advance=1, note=f"loss {loss:.2f}")
+    live.engine.refresh(0)
+
+
+# --- RL -------------------------------------------------------------------------------------------------------------
+
+
+async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> None:
+    recipe = live.recipe
+    update = Update(
+        loss=recipe.loss,
+        aggregate=recipe.aggregate,
+        optimizer=recipe.optimizer,
+        epochs=recipe.epochs,
+        minibatches=recipe.minibatches,
+        kl=recipe.kl,
+        entropy=recipe.entropy,
+        max_tokens=recipe.max_tokens,
+        warmup=recipe.warmup,
+    )
+    learner = LocalLearner(live.model, update, temperature=recipe.temperature, critic=recipe.critic, seed=recipe.seed)
+    sampler = recipe.sampler.start([(c.id, c.weight, c.difficulty) for c in recipe.env])
+    if state is not None:
+        learner.load_state_dict(state.learner)
+        sampler = state.sampler
+    first = state.step if state else 0
+    pool = LocalPool(live.worlds, live.agent, recipe.rollout, limits=_limits(recipe), concurrency=recipe.concurrency)
+    logbook = Logbook(live.folder, wandb=wandb, resume=state is not None, first=first)
+    history: list[dict[str, float]] = []
+    try:
+        with _progress(live.console) as bar, TrajectoryWriter(live.folder / "trajectories.jsonl") as trajectories:
+            task = bar.add_task("RL", total=recipe.steps, completed=first, note="")
+            async for step in train(recipe, pool, learner, live.engine, sampler, first):
+                live.success.append((step.index + 1, step.metrics.get("success", 0.0)))
+                logbook.write(step.index, step.metrics)
+                for alarm in alarms(history, step.metrics):
+                    bar.console.print(f"[yellow]step {step.index + 1}: {alarm}[/]")
+                history.append(step.metrics)
+                bar.update(task, advance=1, note=_note(step))
+                for group in step.groups:
+                    trajectories.write(group.trajectories)
+                await _between(live, learner, step)
+    finally:
+        logbook.close()
+
+
+async def _between(live: _Run, learner: LocalLearner, step: Step) -> None:
+    """What a run does after a step: a point of the curve, a checkpoint, and at the end both for sure."""
+    recipe, done = live.recipe, step.index + 1
+    last = done == recipe.steps
+    settings = recipe.evaluate
+    if last and settings.tasks:
+        await _measure(live, "rl", done, settings.tasks)
+    elif settings.every and settings.tasks and done % settings.every == 0:
+        await _measure(live, "rl", done, settings.curve_tasks, quiet=True)
+    if last or done % recipe.checkpoint_every == 0:
+        extra = {"points": [asdict(p) for p in live.points], "success": live.success}
+        state = checkpoint.State(done, learner.state_dict(), step.sampler, extra)
+        checkpoint.save(live.folder / "checkpoints", live.model, live.tokenizer, state)
+
+
+def _note(step: Step) -> str:
+    m = step.metrics
+    return f"success {m.get('success', 0):.2f}  turns {m.get('turns', 0):.1f}  entropy {m.get('entropy', 0):.2f}"
+
+
+# --- held-out success -----------------------------------------------------------------------------------------------
+
+
+async def _measure(live: _Run, stage: str, step: int, tasks: int, *, quiet: bool = False) -> None:
+    evaluation = await _held_out(live, tasks, quiet)
+    estimate = evaluation.success
+    if estimate is None:
+        raise ConfigError(f"evaluation: every episode failed: {dict(evaluation.failures)}.")
+    live.points.append(Point(stage, step, estimate.mean, estimate.low, estimate.high, estimate.n))
+    curve.draw(live.folder / "curve.png", live.points, live.success, ", ".join(c.id for c in live.recipe.env))
+    if not quiet:
+        name = {"start": "before training", "warm-start": "after warm-start", "rl": f"after {step} RL steps"}[stage]
+        failed = f", {evaluation.failed} failed" if evaluation.failed else ""
+        live.console.print(
+            f"[bold]held-out success {name}: {estimate.mean:.3f}[/]  "
+            f"95 % interval {estimate.low:.3f} to {estimate.high:.3f}, {estimate.n} unseen tasks{failed}"
+        )
+
+
+async def _held_out(live: _Run, tasks: int, quiet: bool) -> Evaluation:
+    """Success at the training temperature on test tasks, shared evenly among environments and difficulty levels."""
+    recipe = live.recipe
+    cells = [(c.id, level) for c in recipe.env for level in (c.difficulty or (None,))]
+    seed = child(recipe.seed, "held-out")
+    problems: list[tuple[Problem, int]] = []
+    for index, (env_id, level) in enumerate(cells):
+        count = tasks // len(cells) + (index < tasks % len(cells))
+        if count:
+            problems += starts(env_id, tasks=count, samples=1, split="test", difficulty=level, seed=seed)
+    done: Callable[[Trajectory], None] = lambda _: None  # noqa: E731
+    with _progress(live.console) as bar:
+        if not quiet:
+            task = bar.add_task("held-out tasks", total=len(problems), note="")
+            done = lambda _: bar.advance(task)  # noqa: E731
+        played = await play_all(
+            live.worlds, live.agent, problems, limits=_limits(recipe), concurrency=recipe.concurrency, done=done
+        )
+    groups = [Group(t.task, (t,)) for t in played]
+    return summarize(groups, env_id=recipe.env[0].id, samples=1, split="test", difficulty=None, seed=seed)
+
+
+def _limits(recipe: Recipe) -> Limits:
+    return replace(Limits(), max_turns=recipe.max_turns, step_deadline_s=recipe.step_deadline_s)
+
+
+def _rng(recipe: Recipe, name: str) -> np.random.Generator:
+    return np.random.default_rng(child(recipe.seed, name))
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description:<16}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        transient=True,
+    )
