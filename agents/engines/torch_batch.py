@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from turnwise.agents.engine import Completion, Sampling
+from turnwise.agents.engines.torch_attention import SLOT_ATTENTION
 from turnwise.agents.engines.torch_cache import Kept, KeptSessions, SlotCache, round_up
 from turnwise.agents.engines.torch_sampling import Drawn, RowSampling, draw
 from turnwise.errors import Unsupported
@@ -110,17 +111,22 @@ class Model:
         self._last = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
         weight = next(module.parameters())
         self.device, self.dtype = weight.device, weight.dtype
+        self._config: Any = inner.config
 
     @contextmanager
     def evaluation(self) -> Generator[None]:
-        """The trainer may own this module: its training flags are put back after each forward."""
+        """The trainer may own this module: its training flags and attention are put back after each forward."""
         training = [m for m in self.module.modules() if m.training]
         for module in training:
             module.training = False
+        attention = self._config._attn_implementation
+        if attention == "sdpa":
+            self._config._attn_implementation = SLOT_ATTENTION
         try:
             with torch.inference_mode():
                 yield
         finally:
+            self._config._attn_implementation = attention
             for module in training:
                 module.training = True
 
@@ -313,9 +319,7 @@ class Batch:
         return draw(logits, sampling, uniforms)
 
     def _settle(self, rows: Sequence[Row], drawn: Drawn) -> list[Row]:
-        tokens, logprobs, entropies = torch.stack(
-            (drawn.tokens.double(), drawn.logprobs.double(), drawn.entropies.double())
-        ).tolist()  # one transfer
+        tokens, logprobs, entropies = torch.stack((drawn.tokens.double(), drawn.logprobs, drawn.entropies)).tolist()
         if not math.isfinite(sum(logprobs)):
             raise FloatingPointError("the model's logits are not finite")
         self.counts["decode_tokens"] += len(rows)

@@ -11,7 +11,7 @@ from torch import Tensor
 from turnwise.agents.engine import Sampling
 from turnwise.errors import ConfigError
 
-__all__ = ["Drawn", "RowSampling", "check_sampling", "draw", "entropy"]
+__all__ = ["Drawn", "RowSampling", "check_sampling", "draw"]
 
 
 def check_sampling(sampling: Sampling) -> None:
@@ -64,9 +64,9 @@ class Drawn:
     tokens: Tensor
     """[N] int64"""
     logprobs: Tensor
-    """[N] nats, under the distribution that was drawn from."""
+    """[N] float64, nats, under the distribution that was drawn from."""
     entropies: Tensor
-    """[N] nats, of that distribution."""
+    """[N] float64, nats, of that distribution."""
 
 
 def draw(logits: Tensor, rows: RowSampling, uniforms: Tensor) -> Drawn:
@@ -75,19 +75,17 @@ def draw(logits: Tensor, rows: RowSampling, uniforms: Tensor) -> Drawn:
         logits = logits * rows.inverse_temperature
     if rows.limited is not None:
         logits = logits.index_copy(0, rows.limited, _limit(logits[rows.limited], rows.top_k, rows.top_p))
-    logp = logits.log_softmax(-1)
-    probs = logp.exp()
-    cumulative = probs.cumsum(-1, dtype=torch.float64)  # float32 sums drift by whole tokens in large vocabularies
-    threshold = uniforms[:, None] * cumulative[:, -1:]
-    tokens = torch.searchsorted(cumulative, threshold, right=True).clamp_(max=logits.shape[-1] - 1)
+    shifted = logits - logits.amax(-1, keepdim=True)
+    weights = shifted.exp()
+    cumulative = weights.cumsum(-1, dtype=torch.float64)  # float32 sums drift by whole tokens in large vocabularies
+    total = cumulative[:, -1:]
+    tokens = torch.searchsorted(cumulative, uniforms[:, None] * total, right=True).clamp_(max=logits.shape[-1] - 1)
     if rows.greedy is not None:
         tokens = torch.where(rows.greedy[:, None], logits.argmax(-1, keepdim=True), tokens)
-    return Drawn(tokens[:, 0], logp.gather(1, tokens)[:, 0], entropy(logp, probs))
-
-
-def entropy(logp: Tensor, probs: Tensor) -> Tensor:
-    """[N, V] -> [N] nats; tokens of probability 0 add nothing."""
-    return -torch.linalg.vecdot(probs, logp.clamp(min=torch.finfo(logp.dtype).min))
+    log_total = total.log()[:, 0]
+    finite = shifted.clamp_(min=torch.finfo(shifted.dtype).min)  # 0 times minus infinity would be no number
+    mean = torch.linalg.vecdot(weights, finite) / total[:, 0]
+    return Drawn(tokens[:, 0], finite.gather(1, tokens)[:, 0] - log_total, log_total - mean)
 
 
 def _limit(logits: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
