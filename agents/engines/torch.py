@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from turnwise.agents.engine import Capabilities, Completion, Sampling
 from turnwise.agents.engines.torch_batch import Batch, EngineStats, Model, Row
 from turnwise.agents.engines.torch_sampling import check_sampling
-from turnwise.errors import ConfigError, EngineFailure
+from turnwise.errors import ConfigError, EngineFailure, Unsupported
 
 __all__ = ["EngineStats", "TorchEngine"]
 
@@ -60,6 +61,7 @@ class TorchEngine:
         window = limit if context_window is None else context_window
         if not 2 <= window <= limit:
             raise ConfigError(f"TorchEngine context_window: expected 2 to {limit} (the model's own limit), got {window}.")
+        _refuse_windows(config, window)
         if max_batch < 1:
             raise ConfigError(f"TorchEngine max_batch: expected at least 1, got {max_batch}.")
         self.model = model if device is None else model.to(device)
@@ -85,14 +87,14 @@ class TorchEngine:
 
     async def generate(self, ids: Sequence[int], sampling: Sampling, session: str | None = None) -> Completion:
         """See `Engine.generate`. A cancelled call leaves the batch before the next forward."""
-        self._check_ids("generate", ids)
+        prompt = self._check_ids("generate", ids)
         check_sampling(sampling)
         window = self._batch.context_window
         if len(ids) >= window:
             raise ConfigError(f"generate: expected a prompt shorter than the context window of {window}, got {len(ids)} tokens.")
         future: asyncio.Future[Completion] = self._loop().create_future()
         limit = min(len(ids) + sampling.max_tokens, window)
-        self._waiting.append(Row(list(ids), len(ids), limit, sampling, session, future))
+        self._waiting.append(Row(list(ids), prompt, limit, sampling, session, future))
         return await future
 
     async def score(self, ids: Sequence[int], targets: Sequence[int]) -> list[float]:
@@ -147,13 +149,15 @@ class TorchEngine:
         """Give back the memory of all caches; requests in flight fail."""
         self._fail("closed", "the engine was closed while this request was in flight")
 
-    def _check_ids(self, where: str, ids: Sequence[int]) -> None:
+    def _check_ids(self, where: str, ids: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
         if not ids:
             raise ConfigError(f"{where}: expected at least one token id, got none.")
-        low, high = min(ids), max(ids)
+        array = np.asarray(ids, dtype=np.int64)
+        low, high = int(array.min()), int(array.max())
         if low < 0 or high >= self._vocabulary:
             wrong = low if low < 0 else high
             raise ConfigError(f"{where}: expected ids from 0 to {self._vocabulary - 1} (the model's vocabulary), got {wrong}.")
+        return array
 
     def _loop(self) -> asyncio.AbstractEventLoop:
         """The running loop, with our task on it."""
@@ -253,3 +257,14 @@ class TorchEngine:
         for request in requests:
             if not request.future.get_loop().is_closed():
                 request.future.cancel()
+
+
+def _refuse_windows(config: Any, window: int) -> None:
+    """Raises Unsupported for layers that do not attend over all of the conversation: the cache knows no other kind."""
+    kinds = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+    sliding = getattr(config, "sliding_window", None)
+    if kinds - {"sliding_attention"}:
+        raise Unsupported(f"TorchEngine: expected full attention in every layer, got {sorted(kinds)}; use another back end.")
+    if (kinds or not getattr(config, "layer_types", None)) and sliding is not None and window > sliding:
+        got = f"a sliding window of {sliding} tokens"
+        raise Unsupported(f"TorchEngine: expected full attention, got {got}; set context_window to {sliding} or less.")

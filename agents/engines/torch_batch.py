@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ __all__ = ["Batch", "EngineStats", "Model", "Row"]
 
 _PREFILL_TOKENS = 8192  # most tokens, padding included, of the sequences that are prefilled together
 _MASK_ELEMENTS = 2**24  # longer prefills are cut so that no mask is larger
+_SHARED = 32  # a beginning shared with another sequence is copied, not computed, if it saves more than so many tokens
 _UNIFORMS = 64  # random numbers are drawn from a sequence's generator in chunks of this size
 
 
@@ -54,8 +56,7 @@ class Row:
 
     ids: list[int]
     """Prompt, then what was sampled."""
-    prompt: int
-    """Tokens of the prompt."""
+    prompt_ids: np.ndarray[Any, np.dtype[np.int64]]
     limit: int
     """Most tokens of prompt and completion."""
     sampling: Sampling
@@ -70,6 +71,11 @@ class Row:
     entropies: list[float] = field(default_factory=list[float])
     _generator: torch.Generator | None = None
     _uniforms: list[float] = field(default_factory=list[float])
+
+    @property
+    def prompt(self) -> int:
+        """Tokens of the prompt."""
+        return len(self.prompt_ids)
 
     def uniform(self) -> float:
         """The next random number of this sequence; 0 for greedy ones, which need none."""
@@ -158,6 +164,22 @@ def visible(positions: Tensor, columns: int, dtype: torch.dtype) -> Tensor:
     return torch.zeros(hidden.shape, dtype=dtype, device=positions.device).masked_fill_(hidden, -torch.inf)
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How many tokens of a prompt need not be computed, and where their keys and values are: kept, or in another row's slot."""
+
+    tokens: int
+    kept: Kept | None = None
+    slot: int = 0
+
+
+def _common(row: Row, other: Row) -> int:
+    """How many tokens two prompts have in common at their beginning."""
+    length = min(row.prompt, other.prompt)
+    equal = row.prompt_ids[:length] == other.prompt_ids[:length]
+    return length if equal.all() else int(equal.argmin())
+
+
 @dataclass(slots=True)
 class _DecodePlan:
     """The tensors of the next decoding forward; valid while the same rows stay in the batch."""
@@ -191,15 +213,15 @@ class Batch:
 
     def join(self, waiting: deque[Row]) -> list[Row]:
         """Prefill the first of `waiting` and others of like length, sample their first tokens; the rows that are done already."""
-        joining = self._choose(waiting)
+        chosen = self._choose(waiting)
+        joining = [row for row, _ in chosen]
         first = len(self.rows)
         longest = max(len(row.ids) for row in joining)
         self.cache.reserve(self._slots(first + len(joining)), min(longest + 1, self.context_window))
-        for slot, row in enumerate(joining, first):
-            row.version, row.epoch = self.version, self.epoch
-            self._restore(slot, row)
         self.rows += joining  # before the forward: if it breaks, they fail with the others
         self._plan = None
+        for slot, (row, start) in enumerate(chosen, first):
+            self._begin(slot, row, start)
         logits = self._prefill(first, joining)
         drawn = self._draw(logits, joining, RowSampling.of([row.sampling for row in joining], self.model.device))
         return self._settle(joining, drawn)
@@ -249,34 +271,59 @@ class Batch:
         self.cache.clear()
         self._plan = None
 
-    def _choose(self, waiting: deque[Row]) -> list[Row]:
-        """The oldest request and, of those after it that fit, the ones whose suffix is at most twice as long, or half."""
-        found = [(row, len(row.ids) - self._reusable(row)) for row in list(waiting)[: self.max_batch - len(self.rows)]]
-        widest = lead = found[0][1]
-        chosen: list[Row] = []
-        for row, suffix in found:
+    def _choose(self, waiting: deque[Row]) -> list[tuple[Row, _Start]]:
+        """The oldest request and those after it that fit in one forward with it.
+
+        They fit if their suffixes are of like length (at most twice, or half), and if none has much of its prompt in common with
+        one chosen before: it then waits for the next forward, to copy that part instead of computing it again.
+        """
+        chosen: list[tuple[Row, _Start]] = []
+        rest: list[Row] = []
+        lead = widest = 0
+        free = self.max_batch - len(self.rows)
+        for number, row in enumerate(waiting):
+            if number >= free:
+                rest.append(row)
+                continue
+            start = self._start(row)
+            suffix = len(row.ids) - start.tokens
+            lead = lead or suffix
             like = lead / 2 - 16 <= suffix <= 2 * lead + 16
-            if not chosen or (like and (len(chosen) + 1) * max(widest, suffix) <= _PREFILL_TOKENS):
-                chosen.append(row)
-                widest = max(widest, suffix)
-        taken = set(map(id, chosen))
-        rest = [row for row in waiting if id(row) not in taken]
+            fits = (len(chosen) + 1) * max(widest, suffix) <= _PREFILL_TOKENS
+            if chosen and not (like and fits and not any(_common(row, other) > start.tokens + _SHARED for other, _ in chosen)):
+                rest.append(row)
+                continue
+            chosen.append((row, start))
+            widest = max(widest, suffix)
         waiting.clear()
         waiting.extend(rest)
         return chosen
 
-    def _reusable(self, row: Row) -> int:
-        """Leading tokens that are in the session's cache; the last token is always computed, for its logits."""
-        kept = self.sessions.get(row.session) if row.session is not None else None
-        return min(kept.shared(row.ids), len(row.ids) - 1) if kept else 0
+    def _start(self, row: Row) -> _Start:
+        """What of the prompt is there already: in the session's own cache, or in that of a sequence with the same beginning.
 
-    def _restore(self, slot: int, row: Row) -> None:
-        row.length = self._reusable(row)
+        The last token is always computed, for its logits.
+        """
+        most = len(row.ids) - 1
         kept = self.sessions.get(row.session) if row.session is not None else None
-        if kept and row.length:
-            self.cache.copy_in(slot, kept.layers, row.length)
-        self.counts["reused_tokens"] += row.length
-        self.counts["prefill_tokens"] += len(row.ids) - row.length
+        start = _Start(min(kept.shared(row.ids), most), kept) if kept else _Start(0)
+        for slot in reversed(range(len(self.rows))):
+            if start.tokens + _SHARED > most:
+                break
+            other = self.rows[slot]
+            common = min(_common(row, other), most) if other.epoch == self.epoch else 0
+            if common > start.tokens + _SHARED:
+                start = _Start(common, slot=slot)
+        return start
+
+    def _begin(self, slot: int, row: Row, start: _Start) -> None:
+        row.version, row.epoch, row.length = self.version, self.epoch, start.tokens
+        if start.kept is not None:
+            self.cache.copy_in(slot, start.kept.layers, start.tokens)
+        elif start.tokens:
+            self.cache.move(start.slot, slot, start.tokens)
+        self.counts["reused_tokens"] += start.tokens
+        self.counts["prefill_tokens"] += len(row.ids) - start.tokens
 
     def _prefill(self, first: int, rows: Sequence[Row]) -> Tensor:
         """[N, V] logits after each row's last token.

@@ -43,10 +43,12 @@ class SlotCache(Cache):
         self._bases: dict[tuple[int, int, int], Tensor] = {}
 
     def reserve(self, slots: int, columns: int) -> None:
-        """Make room for `slots` sequences of `columns` tokens; what is stored stays."""
+        """Make room for `slots` sequences of `columns` tokens; what is stored stays. Columns grow by half: growing copies all."""
         if slots <= self.slots and columns <= self.capacity:
             return
-        self.slots, self.capacity = max(slots, self.slots), max(round_up(columns), self.capacity)
+        if columns > self.capacity:
+            self.capacity = round_up(max(columns, self.capacity + self.capacity // 2))
+        self.slots = max(slots, self.slots)
         self._stores = [(self._grown(keys), self._grown(values)) for keys, values in self._stores]
         self._bases.clear()
 

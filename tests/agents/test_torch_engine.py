@@ -18,7 +18,7 @@ from transformers import (
 
 from turnwise.agents.engine import Completion, Sampling
 from turnwise.agents.engines.torch import TorchEngine
-from turnwise.errors import ConfigError, EngineFailure
+from turnwise.errors import ConfigError, EngineFailure, Unsupported
 
 VOCABULARY = 61
 STOP = 3
@@ -216,6 +216,20 @@ def test_forks_count_once_against_the_bound(model: PreTrainedModel):
     assert engine.stats.reused_tokens == 9
 
 
+def test_siblings_compute_their_common_beginning_once(model: PreTrainedModel):
+    header = prompt(70)
+    tasks = [header + prompt(40, task) for task in range(1, 4)]
+    crowd = [(ids, Sampling(max_tokens=6, seed=seed)) for ids in tasks for seed in range(4)]
+    engine = TorchEngine(model)
+    done = together(*(engine.generate(ids, sampling) for ids, sampling in crowd))
+    # the header once, each task once, and the last token of every other sequence
+    assert engine.stats.prefill_tokens == 70 + 3 * 40 + (12 - 3)
+    assert engine.stats.prefill_tokens + engine.stats.reused_tokens == 12 * 110
+    for (ids, sampling), one in zip(crowd, done, strict=True):
+        assert (recomputed(model, ids, one)[0] - torch.tensor(one.logprobs)).abs().max() < 1e-4
+        assert one.ids == together(TorchEngine(model).generate(ids, sampling))[0].ids
+
+
 def test_score_is_teacher_forced(model: PreTrainedModel):
     engine = TorchEngine(model)
     texts = [(prompt(5), prompt(3, 1)), (prompt(11, 2), prompt(1, 3)), (prompt(1, 4), prompt(20, 5))]
@@ -261,6 +275,14 @@ def test_bad_settings_are_refused(model: PreTrainedModel):
     for settings in ({"max_batch": 0}, {"context_window": 129}, {"context_window": 1}):
         with pytest.raises(ConfigError, match="TorchEngine"):
             TorchEngine(model, **settings)
+
+
+def test_layers_that_see_only_part_of_the_conversation_are_refused():
+    sliding = Qwen3Config(**config("qwen3").to_dict() | {"layer_types": ["full_attention", "sliding_attention"]})
+    sliding.sliding_window = 16
+    with pytest.raises(Unsupported, match="sliding window of 16 tokens; set context_window to 16 or less"):
+        TorchEngine(Qwen3ForCausalLM(sliding))
+    assert TorchEngine(Qwen3ForCausalLM(sliding), context_window=16).capabilities.context_window == 16
 
 
 def test_a_cancelled_request_leaves_the_batch(model: PreTrainedModel):
