@@ -8,7 +8,7 @@ earlier thinking cannot change what was sampled) and the cost of a turn is const
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,14 +18,14 @@ __all__ = ["ChatTemplate", "Tokenizer"]
 
 _REPLY = "\u2042reply\u2042"
 _SLOT = "\u2042slot\u2042"
-_PROBES = ("x", "two lines\n<b>and</b> {braces} 'quotes'", "12")
+_PROBES = ("x", "two lines\n<b>and</b> {braces} 'quotes'", "12", "\n spaces around \n")
 
 
 class Tokenizer(Protocol):
     """The part of a Hugging Face tokenizer that is used."""
 
     all_special_tokens: list[str]
-    all_special_ids: list[int]
+    added_tokens_decoder: Mapping[int, Any]
     eos_token_id: int | None
     chat_template: Any
 
@@ -54,16 +54,17 @@ class ChatTemplate:
         if not tokenizer.chat_template:
             raise ConfigError("chat template: the tokenizer has none; set tokenizer.chat_template, or load an instruct model.")
         self.tokenizer = tokenizer
-        self._special = [token for token in tokenizer.all_special_tokens if token]
+        self._special = _special(tokenizer)
         self._opening = self._scaffold([], "user")
         self._following = {"user": self._scaffold(_TALK, "user")}
         try:
             self._following["tool"] = self._scaffold(_TALK, "tool")
         except Exception:  # templates raise what they like for a role they do not know
             self._following["tool"] = self._following["user"]
-        self._closing = self._end_of_reply()
+        ends = [self._end_of_reply(role) for role in self._following]
+        self._closing = ends[0]
         eos = tokenizer.eos_token_id
-        self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys([self._closing[0], *([] if eos is None else [eos])]))
+        self.stop_ids: tuple[int, ...] = tuple(dict.fromkeys([*ends, *([] if eos is None else [eos])]))
         """Sampling stops at any of these."""
 
     def opening(self, observation: str) -> tuple[int, ...]:
@@ -71,13 +72,13 @@ class ChatTemplate:
         return tuple(self._encode(self._render(self._opening, [], "user", observation)))
 
     def following(self, action_ids: Sequence[int], observation: str, role: str) -> tuple[int, ...]:
-        """[C] ids that come after a reply: what closes it (less the stop token, if it was sampled) and the next message.
+        """[C] ids that come after a reply: what closes it (less its first token, if that was sampled) and the next message.
 
         `role` is "user" or "tool". No id of the reply is touched, whatever its text would re-encode to.
         """
         ids = self._encode(self._render(self._following[role], _TALK, role, observation))
-        ended = bool(action_ids) and action_ids[-1] in self.stop_ids
-        return tuple(ids[1:] if ended else ids)
+        sampled = bool(action_ids) and action_ids[-1] == ids[0]
+        return tuple(ids[1:] if sampled else ids)
 
     def text(self, action_ids: Sequence[int]) -> str:
         """The reply as the environment sees it: the stop token at its end is not part of it."""
@@ -86,7 +87,7 @@ class ChatTemplate:
 
     def reply(self, text: str) -> tuple[int, ...]:
         """[A] ids of a reply written by someone else (an expert), stop token included; for supervised training."""
-        return (*self._encode(self._harmless(text)), self._closing[0])
+        return (*self._encode(self._harmless(text)), self._closing)
 
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)
@@ -118,21 +119,27 @@ class ChatTemplate:
         text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         if not before:
             return text
-        head, found, tail = text.rpartition(_REPLY)
+        head, found, tail = text.partition(_REPLY)
         if not found or not head:
             raise ConfigError("chat template: an assistant message's content does not appear in what the template renders.")
         return tail
 
-    def _end_of_reply(self) -> list[int]:
-        tail = self._following["user"].before
-        ids = self._encode(tail)
-        if not ids or ids[0] not in self.tokenizer.all_special_ids:
+    def _end_of_reply(self, role: str) -> int:
+        """The token that ends a reply when a message of that role is next."""
+        ids = self._encode(self._following[role].before)
+        if not ids or self.tokenizer.decode(ids[:1], skip_special_tokens=False) not in self._special:
             shown = self.tokenizer.decode(ids[:3], skip_special_tokens=False)
             raise ConfigError(
                 f"chat template: a reply must end in a special token that sampling can stop at, but it is followed by {shown!r}. "
                 "Add such a token to the tokenizer and the template."
             )
-        return ids
+        return ids[0]
+
+
+def _special(tokenizer: Tokenizer) -> list[str]:
+    """Spellings that become control tokens. `all_special_tokens` holds only those with a name of their own, such as eos."""
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return [token for token in dict.fromkeys([*tokenizer.all_special_tokens, *added]) if token]
 
 
 _TALK = [{"role": "user", "content": "."}, {"role": "assistant", "content": _REPLY}]
