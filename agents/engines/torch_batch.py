@@ -234,8 +234,9 @@ class Batch:
             plan = self._plan = self._planned(longest + 1)
         else:
             plan.mask.scatter_(3, plan.positions[:, :, None, None], 0.0)
-        self.cache.aim(0, plan.positions, plan.columns)
-        logits = self.model.last_logits(plan.tokens, plan.positions, plan.mask, self.cache)
+        columns = min(round_up(longest + 1, 8), plan.columns)
+        self.cache.aim(0, plan.positions, columns)
+        logits = self.model.last_logits(plan.tokens, plan.positions, plan.mask[..., :columns], self.cache)
         self.counts["forwards"] += 1
         self.counts["decode_rows"] += len(self.rows)
         drawn = self._draw(logits, self.rows, plan.sampling)
