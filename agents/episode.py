@@ -60,7 +60,7 @@ class Episode:
         try:
             result = await self._call(lambda: self.env.reset(seed=self.problem.seed, options=dict(self.problem.options)))
             self._observation, info = checked_reset(result)
-            self._role = str(info.get("role", "user"))
+            self._role = info["role"]
             self._task = self._known_task()
         except Broken as error:
             if isinstance(error.__cause__, ConfigError):
@@ -87,12 +87,22 @@ class Episode:
         return self.stop is None
 
     def fork(self, seed: int) -> Episode:
-        """A twin that shares every turn so far and goes on with its own environment and sampling seed."""
-        twin = Episode(self.agent, fork(self.env), self.problem, seed=seed, limits=self.limits)
+        """A twin that shares every turn so far and goes on with its own environment and sampling seed.
+
+        Where the environment cannot be copied, the twin has failed; this episode goes on.
+        """
+        env, broken = gymnasium.Env[Any, Any](), None
+        try:
+            env = fork(self.env)
+        except Exception as error:  # the boundary: copying is the environment's own code
+            broken = error
+        twin = Episode(self.agent, env, self.problem, seed=seed, limits=self.limits)
         twin.leaf, twin.stop, twin.failure = self.leaf, self.stop, self.failure
         twin._observation, twin._role, twin._ids = self._observation, self._role, self._ids
         twin._depth, twin._task = self._depth, self._task
         self.agent.fork(self.session, twin.session)
+        if broken is not None:
+            twin._fail(broken)
         return twin
 
     def finish(self) -> Trajectory:
@@ -107,8 +117,8 @@ class Episode:
 
     def _record(self, reply: Reply, result: Any, duration_s: float) -> None:
         observation, reward, terminated, truncated, info = checked_step(result)
-        terms: Mapping[str, float] = info.get("reward_terms") or {"reward": reward}
-        role = str(info.get("role", "user"))
+        terms: Mapping[str, float] = info["reward_terms"] or {"reward": reward}
+        role: str = info["role"]
         self.leaf = Turn(
             observation=self._observation,
             context_ids=reply.context_ids,
@@ -118,8 +128,8 @@ class Episode:
             entropies=reply.entropies,
             reward=reward,
             reward_terms=terms,
-            outcome=float(info.get("outcome", reward if terminated else 0.0)),
-            valid=bool(info.get("valid_action", True)),
+            outcome=info.get("outcome", reward if terminated else 0.0),
+            valid=info["valid_action"],
             tool_calls=int(role == "tool"),
             stop_reason=reply.stop_reason,
             version=reply.version,

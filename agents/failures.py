@@ -6,7 +6,8 @@ import asyncio
 import math
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, TypeVar, cast
 
 from turnwise.errors import EngineFailure, EnvFailure
 from turnwise.types import Failure
@@ -24,7 +25,7 @@ class Broken(Exception):
         self.failure = failure
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """Classify where the information still exists."""
     match error:
         case Broken():
@@ -32,7 +33,7 @@ def failure_of(error: Exception) -> Failure:
         case EnvFailure() | EngineFailure():
             return Failure(error.kind, error.detail)
         case TimeoutError():
-            return Failure("timeout", str(error))
+            return Failure("timeout", str(error) or "TimeoutError")
         case _:
             return Failure("crash", f"{type(error).__name__}: {error}"[:500])
 
@@ -42,31 +43,37 @@ async def call_env(call: Callable[[], T], *, inline: bool, deadline_s: float) ->
 
     A thread that hangs cannot be killed; it is left behind as a daemon, and the call raises Broken after `deadline_s`.
     """
-    try:
-        if inline:
+    if inline:
+        try:
             return call()
-        return await asyncio.wait_for(_in_thread(call), deadline_s)
-    except TimeoutError as error:
-        raise Broken(Failure("timeout", f"the environment did not answer within {deadline_s:g} s")) from error
-    except Exception as error:  # the boundary: whatever somebody's environment raises is data here
+        except (Exception, SystemExit) as error:  # the boundary: whatever somebody's environment raises is data here
+            raise Broken(failure_of(error)) from error
+    handed_over = _in_thread(call)
+    await asyncio.wait([handed_over], timeout=deadline_s)
+    if not handed_over.done():
+        raise Broken(Failure("timeout", f"the environment did not answer within {deadline_s:g} s"))
+    result, error = handed_over.result()
+    if error is not None:
         raise Broken(failure_of(error)) from error
+    return cast(T, result)
 
 
-def _in_thread(call: Callable[[], T]) -> asyncio.Future[T]:
+def _in_thread(call: Callable[[], T]) -> asyncio.Future[tuple[T | None, BaseException | None]]:
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
+    # Errors are handed over as values: a future refuses some of them (StopIteration).
+    future: asyncio.Future[tuple[T | None, BaseException | None]] = loop.create_future()
 
-    def settle(result: Any, error: Exception | None) -> None:
+    def settle(outcome: tuple[T | None, BaseException | None]) -> None:
         if not future.done():
-            future.set_result(result) if error is None else future.set_exception(error)
+            future.set_result(outcome)
 
     def run() -> None:
         try:
-            result, error = call(), None
-        except Exception as caught:  # handed over to the waiting side as it is
-            result, error = None, caught
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, error)
+            outcome = call(), None
+        except BaseException as caught:  # sys.exit() in somebody's environment ends an episode, not a thread
+            outcome = None, caught
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+            loop.call_soon_threadsafe(settle, outcome)
 
     # Not an executor: its threads are joined at exit, and a hung environment would hang the program.
     threading.Thread(target=run, daemon=True, name="turnwise-env").start()
@@ -86,13 +93,8 @@ def checked_step(result: Any) -> tuple[str, float, bool, bool, Mapping[str, Any]
     if not (isinstance(result, tuple) and len(result) == 5):
         raise Broken(Failure("nonsense", f"step returned {type(result).__name__}, expected a 5-tuple"))
     observation, reward, terminated, truncated, info = result
-    try:
-        value = float(reward)
-    except (TypeError, ValueError) as error:
-        raise Broken(Failure("nonsense", f"step returned the reward {reward!r}, expected a number")) from error
-    if not math.isfinite(value):
-        raise Broken(Failure("nonsense", f"step returned the reward {value}, expected a finite number"))
-    return _text(observation, "step"), value, bool(terminated), bool(truncated), _mapping(info, "step")
+    ended, cut = _flag(terminated, "terminated"), _flag(truncated, "truncated")
+    return _text(observation, "step"), _number(reward, "the reward"), ended, cut, _mapping(info, "step")
 
 
 def _text(observation: Any, where: str) -> str:
@@ -104,6 +106,37 @@ def _text(observation: Any, where: str) -> str:
 
 
 def _mapping(info: Any, where: str) -> Mapping[str, Any]:
+    """`info` with the keys that are read checked: `role`, `outcome`, `valid_action`, `reward_terms`."""
     if not isinstance(info, Mapping):
         raise Broken(Failure("nonsense", f"{where} returned info of type {type(info).__name__}, expected a dict"))
-    return info
+    known: dict[str, Any] = dict(cast("Mapping[str, Any]", info))
+    if known.setdefault("role", "user") not in ("user", "tool"):
+        raise Broken(Failure("nonsense", f"{where} returned info['role'] = {known['role']!r}, expected 'user' or 'tool'"))
+    if "outcome" in known:
+        known["outcome"] = _number(known["outcome"], "info['outcome']")
+    known["valid_action"] = _flag(known.get("valid_action", True), "info['valid_action']")
+    terms = known.get("reward_terms") or {}
+    if not isinstance(terms, Mapping):
+        raise Broken(
+            Failure("nonsense", f"{where} returned info['reward_terms'] of type {type(terms).__name__}, expected a dict")
+        )
+    items = cast("Mapping[Any, Any]", terms).items()
+    known["reward_terms"] = {str(name): _number(value, f"the reward term {name!r}") for name, value in items}
+    return known
+
+
+def _flag(value: Any, what: str) -> bool:
+    try:
+        return bool(value)
+    except (TypeError, ValueError) as error:  # an array, say
+        raise Broken(Failure("nonsense", f"{what} is neither true nor false ({error})")) from error
+
+
+def _number(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise Broken(Failure("nonsense", f"{what} is {value!r}, expected a number"[:500])) from error
+    if not math.isfinite(number):
+        raise Broken(Failure("nonsense", f"{what} is {number}, expected a finite number"))
+    return number

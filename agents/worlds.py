@@ -14,7 +14,7 @@ from turnwise.agents.agent import Agent
 from turnwise.agents.episode import Episode, Limits, Problem
 from turnwise.agents.failures import Broken, call_env
 from turnwise.envs.registration import ids
-from turnwise.errors import ConfigError, UnknownName
+from turnwise.errors import ConfigError, InfraError, UnknownName
 from turnwise.types import Trajectory
 
 __all__ = ["Worlds", "first_error", "play_all"]
@@ -41,7 +41,10 @@ class Worlds:
         self._free: dict[str, list[Env]] = defaultdict(list)
 
     def take(self, env_id: str) -> Env:
-        """An environment to reset. Raises UnknownName or ConfigError if there is no such id or it refuses its arguments."""
+        """An environment to reset. Raises UnknownName or ConfigError if there is no such id or it refuses its arguments.
+
+        One that cannot be made because its world is broken (no sandbox, no server) breaks at its reset, as a failure to count.
+        """
         if self._free[env_id]:
             return self._free[env_id].pop()
         kwargs = {**self._kwargs, **self._per_env.get(env_id, {})}
@@ -49,6 +52,8 @@ class Worlds:
             return self._make(env_id, disable_env_checker=True, **kwargs)
         except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound, gymnasium.error.VersionNotFound) as error:
             raise UnknownName("environment id", env_id, ids()) from error
+        except InfraError as error:
+            return _NeverMade(error)
         except (TypeError, gymnasium.error.Error) as error:
             raise ConfigError(f"{env_id}: cannot be made with {kwargs}: {error}") from error
 
@@ -75,6 +80,7 @@ class Worlds:
             await episode.begin()
             yield episode
         except BaseException:
+            agent.release(episode.session)
             await self.give_back(problem.env_id, env, broken=True)
             raise
         await self.give_back(problem.env_id, env, broken=episode.failure is not None)
@@ -85,6 +91,16 @@ class Worlds:
             while await episode.advance():
                 pass
             return episode.finish()
+
+
+class _NeverMade(gymnasium.Env[Any, Any]):
+    """Stands in for an environment whose constructor found its world broken."""
+
+    def __init__(self, error: InfraError) -> None:
+        self.error = error
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        raise self.error
 
 
 def first_error(error: Exception) -> Exception:

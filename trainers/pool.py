@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
@@ -59,8 +59,11 @@ class LocalPool:
 
     async def _group(self, problem: Problem, seed: int) -> Group:
         grower = _Grower(self, problem, seed)
-        async with asyncio.TaskGroup() as tasks:
-            grower.grow(tasks, None)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                grower.grow(tasks, None)
+        finally:
+            await grower.close()
         trajectories = tuple(task.result() for task in grower.running)
         known = next((t for t in trajectories if not t.failed), trajectories[0])
         return Group(known.task, trajectories)
@@ -90,6 +93,13 @@ class _Grower:
         self.pool, self.problem, self.seed = pool, problem, seed
         self.state: Any = pool.rollout.start(np.random.default_rng(child(seed, "strategy")))
         self.running: list[asyncio.Task[Trajectory]] = []
+        self.forked: list[Episode] = []
+        """Forks whose environments are still open."""
+
+    async def close(self) -> None:
+        """Close the environments of forks that never came to an end: a cancelled task may not even have begun."""
+        while self.forked:
+            await self._close(self.forked[-1])
 
     def tell(self, tasks: asyncio.TaskGroup, episode: Episode) -> None:
         assert episode.leaf is not None
@@ -115,9 +125,16 @@ class _Grower:
             episode = await stack.enter_async_context(world)
             return await self.pool.play(episode, self, tasks)
 
-    async def _forked(self, episode: Episode, tasks: asyncio.TaskGroup) -> Trajectory:
+    def _forked(self, episode: Episode, tasks: asyncio.TaskGroup) -> Coroutine[Any, Any, Trajectory]:
+        self.forked.append(episode)
+        return self._twin(episode, tasks)
+
+    async def _twin(self, episode: Episode, tasks: asyncio.TaskGroup) -> Trajectory:
         async with self.pool.gate:
-            try:
-                return await self.pool.play(episode, self, tasks)
-            finally:
-                await self.pool.worlds.give_back(self.problem.env_id, episode.env, broken=True)
+            trajectory = await self.pool.play(episode, self, tasks)
+        await self._close(episode)
+        return trajectory
+
+    async def _close(self, episode: Episode) -> None:
+        self.forked.remove(episode)
+        await self.pool.worlds.give_back(self.problem.env_id, episode.env, broken=True)
