@@ -35,7 +35,10 @@ class _Scoring:
 
 
 class TorchEngine:
-    """See `turnwise.agents.engine.Engine`. The model may at the same time be the one that is trained."""
+    """See `turnwise.agents.engine.Engine`. The model may at the same time be the one that is trained.
+
+    Models of a few million parameters run fastest on one CPU thread (`torch.set_num_threads(1)`), by far on a busy machine.
+    """
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class TorchEngine:
         self._waiting: deque[Row] = deque()
         self._scoring: deque[_Scoring] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._shift = 0
 
     @property
     def capabilities(self) -> Capabilities:
@@ -163,15 +167,16 @@ class TorchEngine:
         """The running loop, with our task on it."""
         loop = asyncio.get_running_loop()
         task = self._task
-        if task is not None and not task.done() and task.get_loop() is not loop:
-            if not task.get_loop().is_closed():
+        if task is not None and (task.done() or task.get_loop() is not loop):
+            if not task.done() and not task.get_loop().is_closed():
                 raise ConfigError("TorchEngine: expected to be used on one event loop at a time, got a second one.")
-            self._abandon()
+            self._abandon()  # cancelled before its first step, or left behind by a loop that was closed under it
         if self._task is None:
-            self._task = loop.create_task(self._serve(), name="TorchEngine")
+            self._shift += 1
+            self._task = loop.create_task(self._serve(self._shift), name="TorchEngine")
         return loop
 
-    async def _serve(self) -> None:
+    async def _serve(self, shift: int) -> None:
         """One forward an iteration, for as long as there are requests."""
         try:
             while self._purge():
@@ -185,7 +190,8 @@ class TorchEngine:
                         row.future.set_result(row.completion())
                 await asyncio.sleep(0)
         finally:
-            self._abandon()
+            if shift == self._shift:  # else its loop was closed, others serve now, and the garbage collector ends it
+                self._abandon()
 
     def _purge(self) -> bool:
         """Drop what was cancelled; whether anything is left."""

@@ -1,6 +1,7 @@
 """The torch engine against the model's own plain forward pass, and its promises about batches, sessions and failures."""
 
 import asyncio
+import gc
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
@@ -398,17 +399,40 @@ def test_the_trainers_module_keeps_its_mode_and_its_gradients():
     assert together(engine.generate(prompt(5), Sampling(max_tokens=2)))[0].version == 4
 
 
-def test_a_loop_that_ends_early_takes_its_requests_along(model: PreTrainedModel):
+@pytest.mark.parametrize("tokens", [0, 3])
+def test_a_loop_that_ends_early_takes_its_requests_along(model: PreTrainedModel, tokens: int):
     engine = TorchEngine(model)
 
     async def leaves() -> None:
         asyncio.create_task(engine.generate(prompt(5), Sampling(max_tokens=100), "a"))  # noqa: RUF006 (dropped on purpose)
-        while engine.stats.decode_tokens < 3:
+        await asyncio.sleep(0)  # the request is in; the engine's own task has not begun
+        while engine.stats.decode_tokens < tokens:
             await asyncio.sleep(0)
 
     asyncio.run(leaves())
     done = together(engine.generate(prompt(5), Sampling(max_tokens=8)))[0]
     assert done == together(TorchEngine(model).generate(prompt(5), Sampling(max_tokens=8)))[0]
+
+
+def test_a_loop_closed_under_the_engine_leaves_it_usable(model: PreTrainedModel):
+    engine = TorchEngine(model)
+    loop = asyncio.new_event_loop()
+
+    async def begins() -> None:
+        asyncio.create_task(engine.generate(prompt(5), Sampling(max_tokens=100)))  # noqa: RUF006 (dropped on purpose)
+        while engine.stats.decode_tokens < 3:
+            await asyncio.sleep(0)
+
+    async def main() -> Completion:
+        request = asyncio.create_task(engine.generate(prompt(5), Sampling(max_tokens=8)))
+        await asyncio.sleep(0)
+        gc.collect()  # ends what the closed loop left behind; it must not take the new request along
+        return await request
+
+    loop.run_until_complete(begins())
+    loop.close()
+    del loop
+    assert len(asyncio.run(main()).ids) == 8
 
 
 def test_close_fails_what_is_in_flight(model: PreTrainedModel):
