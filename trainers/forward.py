@@ -62,7 +62,8 @@ class Forward:
         want = self._core(input_ids=probe, use_cache=False).logits
         got = head(self.hidden(probe))
         self._core.train(training)
-        return bool(got.shape == want.shape and torch.allclose(got, want, atol=1e-4, rtol=1e-3))
+        # To the last bit: a cap on the logits hardly shows while they are small, and matters once they have grown.
+        return torch.equal(got, want)
 
 
 def _placed(values: Tensor, predicts: Tensor) -> Tensor:
