@@ -66,7 +66,8 @@ def tiny_model(device: str) -> PreTrainedModel:
         eos_token_id=None,
         pad_token_id=0,
     )
-    return Qwen3ForCausalLM(config).eval().to(device)
+    model: Any = Qwen3ForCausalLM(config).eval()
+    return model.to(device)
 
 
 def make_episodes(count: int, seed: int) -> list[list[Turn]]:
@@ -128,7 +129,8 @@ def hf_replies(model: PreTrainedModel, prompts: Sequence[Sequence[int]], new_tok
     width = max(map(len, prompts))
     ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
-    out = model.generate(
+    generate: Any = model.generate
+    out = generate(
         input_ids=ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=True, top_k=0, top_p=1.0, temperature=1.0
     )
     return out[:, width:].tolist()
