@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
@@ -78,6 +79,7 @@ class LocalLearner:
     ) -> None:
         """`temperature` is the sampling temperature: behaviour and current log-probabilities must be of the same distribution."""
         self.model, self.settings, self.seed, self.version = model, update, seed, 0
+        model.eval()  # and so it stays: with dropout the trainer's policy would not be the one that sampled
         self.forward = Forward(model, temperature)
         self._optimizers = update.optimizer.build(model)
         self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
@@ -98,7 +100,7 @@ class LocalLearner:
         features = torch.zeros(*starts.shape, size, dtype=torch.promote_types(self.model.dtype, torch.float32))
         for rows in micro_batches(batch, self.settings.max_tokens):
             part = batch.rows(rows)
-            hidden = self.forward.hidden(part.tokens.to(self.model.device)).to(features)
+            hidden = self.forward.hidden(part.trim().tokens.to(self.model.device)).to(features)
             features[rows] = hidden.gather(1, starts[rows][:, :, None].expand(-1, -1, size))
         self._features = features
         return replace(batch, values=self._critic.values(features.to(self.model.device)).to(batch.rewards))
@@ -106,14 +108,13 @@ class LocalLearner:
     def update(self, batch: Batch, advantages: Tensor, targets: Tensor | None = None) -> dict[str, float]:
         if advantages.shape != batch.tokens.shape:
             raise ShapeError(f"update: advantages are {tuple(advantages.shape)}, expected [B, T] = {tuple(batch.tokens.shape)}.")
-        self.model.train()
-        metrics: dict[str, float] = {}
+        metrics = {"grad_norm": 0.0, "steps_skipped": 0.0}
         seen = _Seen.empty(batch, whole=self.settings.minibatches == 1)
         for epoch in range(self.settings.epochs):
             for rows in self._minibatches(batch, epoch):
                 norm = self._step(batch.rows(rows), advantages[rows], seen if epoch == 0 else None, rows)
-                metrics["grad_norm"] = max(metrics.get("grad_norm", 0.0), norm)
-        self.model.eval()
+                metrics["grad_norm"] = float(np.maximum(metrics["grad_norm"], norm))  # max() would lose a nan
+                metrics["steps_skipped"] += not _moves(norm)
         if self._critic is not None and targets is not None and self._features is not None:
             features = self._features[:, :-1].to(self.model.device)
             metrics["critic_loss"] = self._critic.fit(features, targets.to(features), batch.turn_mask.to(features.device))
@@ -135,15 +136,15 @@ class LocalLearner:
             width = short.tokens.shape[1]
             self._backward(short, advantages[part, :width], weights[part, :width], seen, rows[part])
         parameters = [p for o in self._optimizers for g in o.param_groups for p in g["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.settings.optimizer.max_grad_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.optimizer.max_grad_norm))
         scale = min(1.0, (self.version + 1) / (self.settings.warmup + 1))
         for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * scale
-            if torch.isfinite(norm):
+            if _moves(norm):
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        return float(norm)
+        return norm
 
     def _backward(self, batch: Batch, advantages: Tensor, weights: Tensor, seen: _Seen | None, rows: Tensor) -> None:
         device = self.model.device
@@ -214,6 +215,11 @@ class _Seen:
         if bool(self.reference.any()):
             out["kl_reference"] = float(self.reference.sum()) / tokens
         return out
+
+
+def _moves(norm: float) -> bool:
+    """Whether a gradient of that norm is one to follow: momentum and weight decay alone are not to move the policy."""
+    return math.isfinite(norm) and norm > 0
 
 
 def _frozen_copy(model: PreTrainedModel) -> PreTrainedModel:

@@ -43,14 +43,17 @@ class MuonAdamW:
     max_grad_norm: float = 1.0
 
     def build(self, model: nn.Module) -> list[torch.optim.Optimizer]:
+        tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-        matrices = [p for n, p in named if p.dim() == 2 and "embed" not in n and "lm_head" not in n]
+        matrices = [p for n, p in named if p.dim() == 2 and id(p) not in tables and "lm_head" not in n]
         chosen = {id(p) for p in matrices}
         others = [p for _, p in named if id(p) not in chosen]
-        return [
-            Muon(matrices, lr=self.lr, weight_decay=self.weight_decay),
-            torch.optim.AdamW(others, lr=self.adam_lr, betas=self.betas, weight_decay=self.weight_decay),
-        ]
+        built: list[torch.optim.Optimizer] = []
+        if matrices:
+            built.append(Muon(matrices, lr=self.lr, weight_decay=self.weight_decay))
+        if others:  # adapters are matrices only
+            built.append(torch.optim.AdamW(others, lr=self.adam_lr, betas=self.betas, weight_decay=self.weight_decay))
+        return built
 
 
 class Muon(torch.optim.Optimizer):
