@@ -16,7 +16,8 @@ __all__ = ["with_adapters"]
 def with_adapters(model: PreTrainedModel, lora: Lora, seed: int) -> PreTrainedModel:
     """The model with fresh adapters, the only parameters that train. Their A matrices follow from the seed, B is 0."""
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=lora.targets, lora_dropout=0.0, task_type="CAUSAL_LM")
-    wrapped = cast(PreTrainedModel, get_peft_model(cast(Any, model), config))
+    with torch.random.fork_rng():  # peft draws from the global generator; what it draws is replaced below
+        wrapped = cast(PreTrainedModel, get_peft_model(cast(Any, model), config))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in wrapped.named_parameters():
