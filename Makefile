@@ -22,7 +22,7 @@ help:
 
 train:
 	@.ci/install train
-	@$(BIN)/python examples/quickstart.py
+	@$(BIN)/turnwise train recipes/quickstart.toml
 
 test: system
 	@.ci/install train,test

@@ -47,7 +47,15 @@ class Update:
     max_tokens: int = 4096
     """Padded tokens of one forward pass: no gradient depends on it. On a CPU small passes stay in the cache and are faster."""
     warmup: int = 0
-    """Steps over which the learning rate rises linearly."""
+    """Updates over which the learning rate rises linearly."""
+    decay: tuple[int, int] = (0, 0)
+    """(from, to): updates between which the learning rate falls linearly to a tenth; (0, 0) is never."""
+
+    def rate(self, version: int) -> float:
+        """The factor on the learning rate at the update that makes `version + 1` out of `version`."""
+        start, end = self.decay
+        left = 1.0 if end <= start else (end - version) / (end - start)
+        return min(1.0, (version + 1) / (self.warmup + 1)) * max(0.1, min(1.0, left))
 
 
 class Learner(Protocol):
@@ -137,7 +145,7 @@ class LocalLearner:
             self._backward(short, advantages[part, :width], weights[part, :width], seen, rows[part])
         parameters = [p for o in self._optimizers for g in o.param_groups for p in g["params"]]
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.optimizer.max_grad_norm))
-        scale = min(1.0, (self.version + 1) / (self.settings.warmup + 1))
+        scale = self.settings.rate(self.version)
         for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * scale

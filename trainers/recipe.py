@@ -7,12 +7,13 @@ and its parameters (`[advantage]`, `name = "turn_gae"`, `lam = 0.9`). Overrides 
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -94,6 +95,9 @@ class Recipe:
     epochs: int = 1
     minibatches: int = 1
     warmup: int = 0
+    """Steps over which the learning rate rises linearly."""
+    decay: float = 0.0
+    """Share of the steps, at the end, over which the learning rate falls linearly to a tenth."""
     kl: float = 0.0
     entropy: float = 0.0
     max_new_tokens: int = 128
@@ -116,11 +120,21 @@ class Recipe:
     engine: str = "torch"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "tasks_per_step", "epochs", "minibatches", "max_new_tokens", "max_turns", "concurrency"):
-            if getattr(self, name) < (0 if name == "steps" else 1):
+        for name in _COUNTS:
+            if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: must be positive, got {getattr(self, name)}.")
+        if self.steps < 0:
+            raise ConfigError(f"steps: must not be negative, got {self.steps}.")
         if not self.env:
             raise ConfigError("env: a recipe needs at least one environment.")
+        for choice in self.env:
+            if not 0 < choice.weight < float("inf"):
+                raise ConfigError(f"env.weight: must be above 0, got {choice.weight} for {choice.id}.")
+        if self.rollout.size < self.min_survivors:
+            size = self.rollout.size
+            raise ConfigError(
+                f"min_survivors: is {self.min_survivors}, but a group has only {size}; lower it, or raise rollout.size."
+            )
         if self.temperature <= 0:
             raise ConfigError(f"temperature: must be above 0 to explore, got {self.temperature}.")
         if self.engine != "torch":
@@ -129,6 +143,10 @@ class Recipe:
             raise ConfigError(f"advantage: {type(self.advantage).__name__} needs values; add a [critic] table.")
 
 
+_COUNTS = (
+    *("tasks_per_step", "epochs", "minibatches", "max_new_tokens", "max_turns", "min_survivors"),
+    *("concurrency", "max_tokens", "checkpoint_every"),
+)
 _PACKAGES = {
     "policy": "turnwise.trainers.policies",
     "sampler": "turnwise.trainers.samplers",
@@ -172,13 +190,18 @@ def _override(table: dict[str, Any], override: str) -> None:
     *path, last = key.strip().split(".")
     for part in path:
         inner = table.setdefault(part, {})
-        if isinstance(inner, str):  # advantage = "turn_gae", then advantage.lam=0.9
+        if isinstance(inner, list) and len(cast("list[Any]", inner)) == 1:
+            inner = inner[0] if isinstance(inner[0], dict) else {"id": inner[0]}  # the one [[env]] there is
+            table[part] = [inner]
+        elif isinstance(inner, str):  # advantage = "turn_gae", then advantage.lam=0.9
             inner = table[part] = {("id" if part == "env" else "name"): inner}
         if not isinstance(inner, dict):
             raise ConfigError(f"override {override!r}: {part} is not a table in this recipe.")
         table = inner
+    if last == "name" and table.get("name") != parsed:
+        table.clear()  # another method: the parameters of the old one mean nothing to it
     if last in _PACKAGES.keys() | _MODULES.keys() and isinstance(table.get(last), dict) and isinstance(parsed, str):
-        parsed = {"name": parsed}  # another method: the parameters of the old one mean nothing to it
+        parsed = {"name": parsed}  # likewise
     table[last] = parsed
 
 
@@ -243,6 +266,8 @@ def _snake(name: str) -> str:
 def _record(cls: type, table: Any, where: str) -> Any:
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: expected a table, got {table!r}.")
+    if not dataclasses.is_dataclass(cls):
+        raise ConfigError(f"{where}: {cls.__module__}:{cls.__qualname__} must be a dataclass; its fields are its parameters.")
     known = [f.name for f in dataclasses.fields(cls)]
     for key in table:
         if key not in known:
@@ -309,8 +334,7 @@ def _toml(value: Any) -> str:
         case int() | float():
             return repr(value)
         case str():
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-            return f'"{escaped}"'
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML escapes as JSON does, and DEL too
         case Mapping():
             return "{ " + ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items()) + " }"
         case Sequence():

@@ -213,6 +213,7 @@ async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> 
         entropy=recipe.entropy,
         max_tokens=recipe.max_tokens,
         warmup=recipe.warmup,
+        decay=(round(recipe.steps * (1 - recipe.decay)), recipe.steps if recipe.decay else 0),
     )
     learner = LocalLearner(live.model, update, temperature=recipe.temperature, critic=recipe.critic, seed=recipe.seed)
     sampler = recipe.sampler.start([(c.id, c.weight, c.difficulty) for c in recipe.env])

@@ -338,7 +338,7 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
 
 
 def _explained(recipe: Recipe, console: Console) -> int:
-    from turnwise.trainers.recipe import explain  # noqa: PLC0415
+    from turnwise.trainers.explain import explain  # noqa: PLC0415
 
     console.print(explain(recipe), markup=False, highlight=False)
     return 0

@@ -72,18 +72,28 @@ class Lookup(ToolEnv):
             raise UnknownName("style of Lookup", str(style), STYLES)
         self.style: Style = style
         self.read: tuple[str, ...] = ()
-        """Names of the pages read in this episode, in order."""
-        self.habit = ""
-        """What `novice_action` drew for this episode; of no consequence for the environment."""
+        """Names of the pages read whole in this episode, in order."""
+        self.asked: frozenset[tuple[str, str]] = frozenset()
+        """(name, fact) of what was asked for by itself."""
+        self.plan: tuple[str, ...] = ()
+        """What `novice_action` made up its mind to follow in this episode; of no consequence for the environment."""
 
     @tool
-    def lookup(self, name: str) -> str:
-        """Look up a person, town, river or boat by its exact name; returns what is known about it."""
+    def lookup(self, name: str, fact: str = "") -> str:
+        """Look up a person, town, river or boat by its exact name; returns its page, or just one fact of it (such as "owner")."""
         found = self._find(name)
+        terse = self.task.metadata["style"] == "terse"
         if found is None:
-            return "unknown" if self.task.metadata["style"] == "terse" else f"There is no entry for {name[:80]!r}."
-        self.read = (*self.read, found)
-        return page_text(self.task.metadata, found)
+            return "unknown" if terse else f"There is no entry for {name[:80]!r}."
+        page: Mapping[str, Any] = self.task.metadata["pages"][found]
+        wanted = normal(fact[:MAX_ANSWER])
+        if not wanted or "see" in page:
+            self.read = (*self.read, found)
+            return page_text(self.task.metadata, found)
+        if wanted not in page["facts"]:
+            return "nothing" if terse else f"The entry for {found} says nothing of that."
+        self.asked |= {(found, wanted)}
+        return page["facts"][wanted]
 
     toolset = (lookup,)
 
@@ -112,7 +122,7 @@ class Lookup(ToolEnv):
 
     @override
     def begin(self, task: Task) -> str:
-        self.read, self.habit = (), ""
+        self.read, self.asked, self.plan = (), frozenset(), ()
         return super().begin(task)
 
     @override
@@ -125,7 +135,7 @@ class Lookup(ToolEnv):
         name: str = self.task.metadata["start"]
         for relation in self.task.metadata["relations"]:
             while True:
-                if name not in self.read:
+                if name not in self.read and (name, relation) not in self.asked:
                     return self.format.call("lookup", {"name": name})
                 page: Mapping[str, Any] = self.task.metadata["pages"][name]
                 if "see" not in page:
@@ -148,7 +158,7 @@ def normal(text: str) -> str:
     return " ".join(words[1:] if len(words) > 1 and words[0] in ("the", "a", "an") else words)
 
 
-HABITS: Mapping[str, float] = {"right": 0.3, "order": 0.2, "guess": 0.25, "relation": 0.25}
+HABITS: Mapping[str, float] = {"right": 0.15, "early": 0.5, "order": 0.15, "relation": 0.2}
 """How often a novice works in which way (see `novice_action`)."""
 
 
@@ -156,48 +166,48 @@ def novice_action(env: Lookup, rng: np.random.Generator, habits: Mapping[str, fl
     """The next action of somebody who has understood the tool but not the task: demonstrations of mixed quality.
 
     Source of warm-start data: imitating it teaches the syntax and every part of the right way, and leaves the choice between the
-    ways to reinforcement learning. One habit is drawn at the first turn of an episode and kept in `env.habit`:
+    ways to reinforcement learning. A novice asks for one fact at a time, by a plan made at the first turn and kept in `env.plan`:
 
-        right     hop by hop, as the expert does
+        right     hop by hop, as the question says
+        early     stops some hops too soon and answers with what it has
         order     follows the relations as the question names them (outermost first) instead of the other way round
-        guess     answers too early with a name that the last page happens to show
-        relation  takes a wrong relation on one page and goes on from there
+        relation  takes a wrong relation at one hop
 
-    Every habit starts with the right look-up. `rng` is the caller's, so that one task gives different demonstrations.
+    A plan that leads nowhere (the entry does not say) is given up for the right one. `rng` is the caller's, so that one task gives
+    different demonstrations.
     """
-    if env.turn == 0 or not env.habit:
+    world = env.task.metadata
+    if env.turn == 0 or not env.plan:
         names = list(habits)
         weights = np.array([habits[name] for name in names], float)
-        env.habit = names[int(rng.choice(len(names), p=weights / weights.sum()))]
-        path: list[str] = env.task.metadata["relations"]
-        if env.habit == "order" and path == path[::-1]:
-            env.habit = "relation"  # either order is the right one
-    world = env.task.metadata
+        env.plan = _plan(world, names[int(rng.choice(len(names), p=weights / weights.sum()))], rng)
     pages: Mapping[str, Any] = world["pages"]
-    if not env.read:
-        return env.format.call("lookup", {"name": world["start"]})
-    page: Mapping[str, Any] = pages[env.read[-1]]
-    if "see" in page:
-        return env.format.call("lookup", {"name": page["see"]})
-    value, done = _novice_step(env, page["facts"], rng)
-    return env.format.final(value) if done or value not in pages else env.format.call("lookup", {"name": value})
+    name: str = world["start"]
+    for relation in env.plan:
+        while "see" in pages.get(name, {}) and name in env.read:
+            name = pages[name]["see"]
+        if (name, relation) not in env.asked:
+            dead_end = name not in pages or (env.turn > 0 and relation not in pages[name].get("facts", {relation: ""}))
+            if not dead_end or env.plan == tuple(world["relations"]):
+                return env.format.call("lookup", {"name": name, "fact": relation})
+            env.plan = tuple(world["relations"])
+            return novice_action(env, rng, habits)
+        name = pages[name]["facts"][relation]
+    return env.format.final(name)
 
 
-def _novice_step(env: Lookup, facts: Mapping[str, str], rng: np.random.Generator) -> tuple[str, bool]:
-    """The value to go on with, and whether it is the answer."""
-    world = env.task.metadata
-    relations: list[str] = world["relations"]
-    step = sum("see" not in world["pages"][name] for name in env.read)
-    left = max(0, len(relations) - step)
-    plan = relations[::-1] if env.habit == "order" else relations
-    wanted = plan[min(step, len(plan)) - 1]
-    wrong = [value for relation, value in facts.items() if relation != wanted]
-    now = wrong and rng.random() < 1 / (left + 1)
-    if env.habit == "guess" and now:
-        return wrong[int(rng.integers(len(wrong)))], True
-    if wanted not in facts or (env.habit == "relation" and now and env.read[-1] in path_of(world)):
-        candidates = wrong or list(facts.values())
-        inner = [value for value in candidates if value in world["pages"]]
-        candidates = inner if left and inner else candidates
-        return candidates[int(rng.integers(len(candidates)))], left == 0
-    return facts[wanted], left == 0
+def _plan(world: Mapping[str, Any], habit: str, rng: np.random.Generator) -> tuple[str, ...]:
+    """The relations a novice of that habit means to follow."""
+    right: list[str] = list(world["relations"])
+    at = int(rng.integers(len(right)))
+    match habit:
+        case "early":
+            return tuple(right[: max(1, at)]) if len(right) > 1 else tuple(right)
+        case "order":
+            return tuple(reversed(right))
+        case "relation":
+            page = world["pages"][path_of(world)[at]]
+            others = [r for r in page["facts"] if r != right[at]]
+            return (*right[:at], others[int(rng.integers(len(others)))]) if others else tuple(right)
+        case _:
+            return tuple(right)

@@ -199,35 +199,52 @@ def test_no_value_stands_in_the_instructions() -> None:
     assert not [value for value in values if value.casefold() in prompt]
 
 
+def novice_episode(env: Lookup, seed: int, habits: dict[str, float]) -> tuple[float, int]:
+    """Reward and turns of one episode of a novice; every reply is a valid one and the novice always answers in the end."""
+    env.reset(seed=seed)
+    rng = np.random.default_rng(seed)
+    while True:
+        _, reward, terminated, truncated, info = env.step(novice_action(env, rng, habits))
+        assert info["valid_action"]
+        assert not truncated
+        if terminated:
+            return reward, env.turn
+
+
 def test_novice_is_of_mixed_quality() -> None:
     env = Lookup(style="terse", instructions=False)
-    rng = np.random.default_rng(0)
-    won, played = Counter[str](), Counter[str]()
-    for seed in range(300):
-        env.reset(seed=seed)
-        over, terminated, reward = False, False, 0.0
-        while not over:
-            _, reward, terminated, truncated, info = env.step(novice_action(env, rng))
-            assert info["valid_action"]
-            over = terminated or truncated
-        assert terminated
-        played[env.habit] += 1
-        won[env.habit] += int(reward)
-    assert set(played) == set(HABITS)
-    assert won["right"] == played["right"]
-    assert won["guess"] == won["relation"] == 0
-    assert won["order"] < played["order"] / 2
+    won = [novice_episode(env, seed, dict(HABITS))[0] for seed in range(300)]
+    assert 0.15 < np.mean(won) < 0.45
 
 
-def test_novice_habits_can_be_chosen() -> None:
-    env = Lookup(difficulty=6)
-    env.reset(seed=1)
-    rng = np.random.default_rng(0)
-    for _ in range(LEVELS[6].expert_turns):
-        action = novice_action(env, rng, {"right": 1.0})
-        assert action == env.expert_action()
-        env.step(action)
-    assert env.habit == "right"
+@pytest.mark.parametrize("level", [1, 2, 4, 6])
+def test_novice_of_the_right_habit_always_succeeds(level: int) -> None:
+    env = Lookup(difficulty=level)
+    assert all(novice_episode(env, seed, {"right": 1.0})[0] == 1 for seed in range(30))
+
+
+def test_novice_who_stops_early_never_succeeds_and_is_shorter() -> None:
+    env = Lookup(style="terse")
+    early = [novice_episode(env, seed, {"early": 1.0}) for seed in range(50)]
+    right = [novice_episode(env, seed, {"right": 1.0}) for seed in range(50)]
+    assert sum(reward for reward, _ in early) == 0
+    assert all(e[1] < r[1] for e, r in zip(early, right, strict=True))
+
+
+def test_novice_who_goes_a_wrong_way_fails() -> None:
+    env = Lookup(style="terse", difficulty=3)
+    assert np.mean([novice_episode(env, seed, {"relation": 1.0})[0] for seed in range(50)]) < 0.3
+
+
+def test_one_fact_can_be_asked_for() -> None:
+    env = Lookup(style="terse")
+    env.reset(seed=0, options={"task": task()})
+    page = env.task.metadata["pages"]["Kavo"]["facts"]
+    fact, value = next(iter(page.items()))
+    assert env.step(env.format.call("lookup", {"name": "Kavo", "fact": fact}))[0] == value
+    assert env.step(env.format.call("lookup", {"name": "Kavo", "fact": "price"}))[0] == "nothing"
+    assert env.read == ()
+    assert env.asked == {("Kavo", fact)}
 
 
 def test_fork_has_its_own_memory() -> None:

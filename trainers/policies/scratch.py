@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 __all__ = ["Scratch"]
@@ -81,8 +81,10 @@ def _initialise(model: torch.nn.Module, seed: int) -> None:
 
 def _tokenizer(corpus: Iterable[str], size: int) -> PreTrainedTokenizerFast:
     core = Tokenizer(models.BPE())
-    # A word is tokenised alike wherever it stands (after a space, after a quote): copying it is then copying ids.
-    parts = [pre_tokenizers.Split(" ", "isolated"), pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    # A word takes the space after it, not the one before: a name is tokenised alike after a space and after a quote, so that
+    # copying it is copying ids, and neighbouring words are neighbouring tokens.
+    words = pre_tokenizers.Split(Regex(r"\d|[^\W\d]+ ?|\W+"), "isolated")
+    parts = [words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     core.pre_tokenizer = pre_tokenizers.Sequence(parts)
     core.decoder = decoders.ByteLevel()
     learner = trainers.BpeTrainer(
