@@ -176,7 +176,11 @@ def loads(text: str, overrides: Sequence[str] = (), *, source: str = "recipe") -
         raise ConfigError(f"{source}: not valid TOML: {error}.") from error
     for override in overrides:
         _override(table, override)
-    return _recipe(table)
+    try:
+        return _recipe(table)
+    except ConfigError as error:
+        error.args = (f"{source}: {error}",)
+        raise
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -198,9 +202,10 @@ def _override(table: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise ConfigError(f"override {override!r}: {part} is not a table in this recipe.")
         table = inner
-    if last == "name" and table.get("name") != parsed:
+    slots = _PACKAGES.keys() | _MODULES.keys()
+    if last == "name" and path and path[-1] in slots and table.get("name") != parsed:
         table.clear()  # another method: the parameters of the old one mean nothing to it
-    if last in _PACKAGES.keys() | _MODULES.keys() and isinstance(table.get(last), dict) and isinstance(parsed, str):
+    if last in slots and isinstance(table.get(last), dict) and isinstance(parsed, str):
         parsed = {"name": parsed}  # likewise
     table[last] = parsed
 
@@ -232,17 +237,25 @@ def _slot(key: str, value: Any) -> Any:
         return tuple(_named(key, entry) for entry in value)
     if key in _RECORDS:
         if key == "warm_start" and isinstance(value, dict) and "optimizer" in value:
-            optimizer = _named("optimizer", value["optimizer"])
+            optimizer = _named("optimizer", value["optimizer"], _default(SFT, "optimizer"))
             rest = {k: v for k, v in value.items() if k != "optimizer"}
             return dataclasses.replace(_record(SFT, rest, key), optimizer=optimizer)
         return _record(_RECORDS[key], value, key)
     if key in _PACKAGES or key in _MODULES:
-        return _named(key, value)
+        return _named(key, value, _default(Recipe, key))
     return value
 
 
-def _named(slot: str, value: Any) -> Any:
+def _default(record: type, slot: str) -> type | None:
+    """The class that fills the slot of a recipe that does not mention it."""
+    factory = next(f.default_factory for f in dataclasses.fields(record) if f.name == slot)
+    return factory if isinstance(factory, type) else None
+
+
+def _named(slot: str, value: Any, default: type | None = None) -> Any:
     table = {"name": value} if isinstance(value, str) else value
+    if isinstance(table, dict) and "name" not in table and default is not None:
+        return _record(default, table, slot)  # optimizer.lr=1e-4 where the recipe names no optimizer
     if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         raise ConfigError(f'{slot}: expected a name or a table with a name, got {value!r}; as in {slot} = "...".')
     name = table["name"]
