@@ -50,10 +50,11 @@ class SFT:
         forward = Forward(model)  # pyright: ignore[reportArgumentType]
         optimizers = self.optimizer.build(model)
         base = [[g["lr"] for g in o.param_groups] for o in optimizers]
-        model.train()
+        model.eval()  # no dropout: it would draw from the global generator
+        device = next(model.parameters()).device
         for step, batch in enumerate(order):
             tokens, mask = _padded(batch)
-            logp, _ = forward(tokens, mask, entropy=False)
+            logp, _ = forward(tokens.to(device), mask.to(device), entropy=False)
             loss = -logp.sum() / mask.sum()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), self.optimizer.max_grad_norm)
@@ -64,7 +65,6 @@ class SFT:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             yield float(loss.detach())
-        model.eval()
 
     def _rate(self, step: int, steps: int) -> float:
         warm = min(1.0, (step + 1) / min(20, max(1, steps // 10)))
@@ -127,17 +127,17 @@ def _batches(
     rows: Sequence[tuple[Tensor, Tensor]], size: int, steps: int, rng: np.random.Generator
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Shuffled batches; within a window of 16 batches rows of like length go together, so that little is padding."""
-    window: list[int] = []
+    window: list[list[int]] = []
     for _ in range(steps):
         if not window:
+            wanted = min(16 * size, max(size, len(rows)))
             pool: list[int] = []
-            while len(pool) < min(16 * size, max(size, len(rows))):
+            while len(pool) < wanted:
                 pool += [int(i) for i in rng.permutation(len(rows))]
-            pool = sorted(pool[: 16 * size], key=lambda i: len(rows[i][0]))
-            starts = [int(s) for s in rng.permutation(range(0, len(pool) - size + 1, size))]
-            window = [i for s in starts for i in pool[s : s + size]]
-        yield [rows[i] for i in window[:size]]
-        window = window[size:]
+            pool = sorted(pool[:wanted], key=lambda i: len(rows[i][0]))
+            alike = [pool[start : start + size] for start in range(0, len(pool), size)]
+            window = [alike[int(i)] for i in rng.permutation(len(alike))]
+        yield [rows[i] for i in window.pop(0)]
 
 
 def _padded(batch: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
