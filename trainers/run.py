@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from turnwise.agents.agent import Agent, ExpertAgent, ModelAgent
 from turnwise.agents.chat import ChatTemplate
@@ -25,7 +26,8 @@ from turnwise.agents.engine import Sampling
 from turnwise.agents.engines.torch import TorchEngine
 from turnwise.agents.episode import Limits, Problem
 from turnwise.agents.evaluate import Evaluation, starts, summarize
-from turnwise.agents.store import TrajectoryWriter
+from turnwise.agents.report import page
+from turnwise.agents.store import TrajectoryWriter, read_groups
 from turnwise.agents.worlds import Worlds, play_all
 from turnwise.errors import ConfigError
 from turnwise.seeds import child
@@ -45,6 +47,9 @@ from turnwise.types import Group, Trajectory
 
 __all__ = ["Result", "run"]
 
+PAGE_GROUPS = 8
+"""Groups of the last step that the page of a run shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -54,6 +59,24 @@ class Result:
     """Held-out success: at the start, after the warm-start, along RL, at the end."""
     folder: Path
     seconds: float
+
+    def summary(self) -> str:
+        """A few lines for the console: success by stage, the time, the files."""
+        names = {"start": "before training", "warm-start": "after warm-start", "rl": "after RL"}
+        last = {point.stage: point for point in self.points}
+        rows = [f"  {names[stage]:<18}{p.success:.3f}   95 % interval {p.low:.3f} to {p.high:.3f}" for stage, p in last.items()]
+        before = last.get("warm-start", last.get("start"))
+        gain = [f"  RL alone: {100 * (last['rl'].success - before.success):+.0f} points"] if before and "rl" in last else []
+        head = ["", "Success on held-out tasks"] if rows else [""]
+        minutes, seconds = divmod(round(self.seconds), 60)
+        files = [
+            f"Done in {minutes} min {seconds} s. In {self.folder}:",
+            "  curve.png           the learning curve",
+            "  model/              the checkpoint, for transformers and `turnwise eval ENV --agent hf:...`",
+            "  trajectories.jsonl  every episode, token by token; trajectories.html to look at the last ones",
+            "  metrics.jsonl       the numbers of each step (TensorBoard: tensorboard/)",
+        ]
+        return "\n".join([*head, *rows, *gain, "", *files])
 
 
 @dataclass(slots=True)
@@ -86,6 +109,7 @@ async def run(recipe: Recipe, out: Path, *, resume: bool = False, wandb: str = "
     console = console or Console()
     started = time.perf_counter()
     _prepare(out, resume, recipe)
+    disable_progress_bar()  # transformers' own, which would cut through ours
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     worlds = _worlds(recipe)
@@ -100,6 +124,7 @@ async def run(recipe: Recipe, out: Path, *, resume: bool = False, wandb: str = "
     checkpoint.write_model(out / "model", live.model, live.tokenizer)
     seconds = time.perf_counter() - started
     result = Result(tuple(live.points), out, seconds)
+    (out / "trajectories.html").write_text(_page(live), encoding="utf-8")
     (out / "results.json").write_text(json.dumps({"points": [asdict(p) for p in live.points], "seconds": seconds}, indent=1))
     return result
 
@@ -300,6 +325,17 @@ async def _held_out(live: _Run, tasks: int, quiet: bool) -> Evaluation:
         )
     groups = [Group(t.task, (t,)) for t in played]
     return summarize(groups, env_id=recipe.env[0].id, samples=1, split="test", difficulty=None, seed=seed)
+
+
+def _page(live: _Run) -> str:
+    """The last groups of the run as a page; on a resumed run without a further step, those of the run before."""
+    groups = list(read_groups(live.folder / "trajectories.jsonl"))[-PAGE_GROUPS:]
+    shown = [t for group in groups for t in group]
+
+    def decode(token: int) -> str:
+        return cast(Any, live.tokenizer).decode([token])
+
+    return page(shown, title=f"turnwise: {', '.join(c.id for c in live.recipe.env)}", decode=decode)
 
 
 def _limits(recipe: Recipe) -> Limits:

@@ -314,7 +314,9 @@ def run_train(arguments: argparse.Namespace) -> int:
 
     fresh = Path("runs") / f"{Path(arguments.recipe or 'run').stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     out: Path = arguments.resume or arguments.out or fresh
-    asyncio.run(run(recipe, out, resume=arguments.resume is not None, wandb=arguments.wandb, console=console))
+    console.print(f"[bold]turnwise[/] trains {', '.join(choice.id for choice in recipe.env)}; everything lands in {out}")
+    result = asyncio.run(run(recipe, out, resume=arguments.resume is not None, wandb=arguments.wandb, console=console))
+    console.print(result.summary(), highlight=False)
     return 0
 
 

@@ -76,10 +76,9 @@ _MATERIAL = _words(
 def draw_name(kind: str, terse: bool, draws: Draws) -> str:
     """A random name for a person, town, river or thing, or a value for one of the kinds that have no page (sea, market, ...)."""
     pick = draws.pick
-    if kind == "colour":
-        return pick(_COLOUR)
-    if kind == "material":
-        return pick(_MATERIAL)
+    if kind in ("colour", "material"):
+        words = _COLOUR if kind == "colour" else _MATERIAL
+        return pick(words[::4] if terse else words)
     if terse:
         return (pick(_SYLLABLES) + pick(_SYLLABLES)).capitalize()
     if kind == "person":
