@@ -24,7 +24,7 @@ class Logbook:
     def __init__(self, folder: Path, *, wandb: str = "", resume: bool = False, first: int = 0) -> None:
         """`wandb` is a project name ("" is off). On resume the lines of steps from `first` on are rewritten."""
         self._writers: list[_Writer] = [_Jsonl(folder / "metrics.jsonl", first if resume else 0)]
-        board = _tensorboard(folder / "tensorboard")
+        board = _tensorboard(folder / "tensorboard", first if resume else None)
         if board is not None:
             self._writers.append(board)
         if wandb:
@@ -40,8 +40,9 @@ class Logbook:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl."""
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
+    """The lines of a metrics.jsonl, less one that a crash cut off; a number that was not finite is nan."""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    return [{name: math.nan if value is None else value for name, value in line.items()} for line in lines]
 
 
 class _Jsonl:
@@ -50,7 +51,7 @@ class _Jsonl:
         kept = [m for m in read_metrics(path) if m["step"] < keep_below] if path.is_file() else []
         self._file = path.open("w", encoding="utf-8")
         for line in kept:
-            self._file.write(json.dumps(line) + "\n")
+            self.write(line.pop("step"), line)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         clean = {k: (v if math.isfinite(v) else None) for k, v in metrics.items()}
@@ -73,12 +74,12 @@ class _TensorBoard:
         self._writer.close()
 
 
-def _tensorboard(folder: Path) -> _TensorBoard | None:
+def _tensorboard(folder: Path, purge_step: int | None) -> _TensorBoard | None:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  (optional)
     except ImportError:
         return None
-    return _TensorBoard(SummaryWriter(str(folder)))
+    return _TensorBoard(SummaryWriter(str(folder), purge_step=purge_step))
 
 
 class _Wandb:

@@ -6,6 +6,7 @@ OUT/recipe.toml  metrics.jsonl  tensorboard/  curve.png  checkpoints/  model/  t
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +35,7 @@ from turnwise.seeds import child
 from turnwise.trainers import checkpoint, curve
 from turnwise.trainers.curve import Point
 from turnwise.trainers.learner import LocalLearner, Update
-from turnwise.trainers.logbook import Logbook
+from turnwise.trainers.logbook import Logbook, read_metrics
 from turnwise.trainers.lora import with_adapters
 from turnwise.trainers.monitor import alarms
 from turnwise.trainers.policies.pretrained import Pretrained
@@ -244,11 +245,13 @@ async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> 
     sampler = recipe.sampler.start([(c.id, c.weight, c.difficulty) for c in recipe.env])
     if state is not None:
         learner.load_state_dict(state.learner)
+        live.engine.refresh(learner.version)
         sampler = state.sampler
+        _cut(live.folder / "trajectories.jsonl", state.extra["trajectories_bytes"])
     first = state.step if state else 0
     pool = LocalPool(live.worlds, live.agent, recipe.rollout, limits=_limits(recipe), concurrency=recipe.concurrency)
     logbook = Logbook(live.folder, wandb=wandb, resume=state is not None, first=first)
-    history: list[dict[str, float]] = []
+    history: list[dict[str, float]] = read_metrics(live.folder / "metrics.jsonl")
     try:
         with _progress(live.console) as bar, TrajectoryWriter(live.folder / "trajectories.jsonl") as trajectories:
             task = bar.add_task("RL", total=recipe.steps, completed=first, note="")
@@ -276,9 +279,16 @@ async def _between(live: _Run, learner: LocalLearner, step: Step) -> None:
     elif settings.every and settings.tasks and done % settings.every == 0:
         await _measure(live, "rl", done, settings.curve_tasks, quiet=True)
     if last or done % recipe.checkpoint_every == 0:
-        extra = {"points": [asdict(p) for p in live.points], "success": live.success}
+        size = (live.folder / "trajectories.jsonl").stat().st_size
+        extra = {"points": [asdict(p) for p in live.points], "success": live.success, "trajectories_bytes": size}
         state = checkpoint.State(done, learner.state_dict(), step.sampler, extra)
         checkpoint.save(live.folder / "checkpoints", live.model, live.tokenizer, state)
+
+
+def _cut(path: Path, size: int) -> None:
+    """Drop what was written after the checkpoint: those steps are played again."""
+    if path.is_file() and path.stat().st_size > size:
+        os.truncate(path, size)
 
 
 def _note(step: Step) -> str:
@@ -293,7 +303,11 @@ async def _measure(live: _Run, stage: str, step: int, tasks: int, *, quiet: bool
     evaluation = await _held_out(live, tasks, quiet)
     estimate = evaluation.success
     if estimate is None:
-        raise ConfigError(f"evaluation: every episode failed: {dict(evaluation.failures)}.")
+        says = f"evaluation: every episode failed: {dict(evaluation.failures)}."
+        if stage == "start":
+            raise ConfigError(says)
+        live.console.print(f"[yellow]{says}[/]")  # an outage on the way costs a point of the curve, not the run
+        return
     live.points.append(Point(stage, step, estimate.mean, estimate.low, estimate.high, estimate.n))
     curve.draw(live.folder / "curve.png", live.points, live.success, ", ".join(c.id for c in live.recipe.env))
     if not quiet:
