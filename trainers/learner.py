@@ -139,7 +139,9 @@ class LocalLearner:
     def _step(self, batch: Batch, advantages: Tensor, seen: _Seen | None, rows: Tensor) -> float:
         """One optimiser step; the gradient's norm before clipping. `seen` collects what the forward pass found."""
         weights = self.settings.aggregate(batch)
-        for part in micro_batches(batch, self.settings.max_tokens):
+        moving = self._moving(advantages)
+        for at in micro_batches(batch.rows(moving), self.settings.max_tokens) if len(moving) else []:
+            part = moving[at]
             short = batch.rows(part).trim()
             width = short.tokens.shape[1]
             self._backward(short, advantages[part, :width], weights[part, :width], seen, rows[part])
@@ -153,6 +155,13 @@ class LocalLearner:
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         return norm
+
+    def _moving(self, advantages: Tensor) -> Tensor:
+        """[R] rows that can have a gradient. Those of groups without variance have none, and cost no forward pass; they stay in
+        the denominator."""
+        if self.settings.entropy or self._reference is not None:
+            return torch.arange(len(advantages))
+        return advantages.ne(0).any(1).nonzero()[:, 0]
 
     def _backward(self, batch: Batch, advantages: Tensor, weights: Tensor, seen: _Seen | None, rows: Tensor) -> None:
         device = self.model.device
@@ -173,6 +182,7 @@ class LocalLearner:
                 seen.reference[rows, : logp.shape[1]] = (k3(logp, reference.to(logp)) * mask).detach().to(seen.reference)
         (loss * weights).sum().backward()
         if seen is not None:
+            seen.rows[rows] = True
             seen.logprobs[rows, : logp.shape[1]] = logp.detach().to(seen.logprobs)
             seen.entropies[rows, : logp.shape[1]] = entropy.detach().to(seen.entropies)
             seen.loss += float((loss * weights).sum().detach())
@@ -203,6 +213,8 @@ class LocalLearner:
 class _Seen:
     """What the first pass of an update found, row by row: the numbers behind its metrics."""
 
+    rows: Tensor
+    """[B] bool; rows that went through the model."""
     logprobs: Tensor
     entropies: Tensor
     reference: Tensor
@@ -213,13 +225,18 @@ class _Seen:
     @staticmethod
     def empty(batch: Batch, whole: bool) -> _Seen:
         blank = torch.zeros_like(batch.logprobs)
-        return _Seen(blank, blank.clone(), blank.clone(), whole)
+        return _Seen(torch.zeros_like(batch.failed), blank, blank.clone(), blank.clone(), whole)
 
     def metrics(self, batch: Batch) -> dict[str, float]:
-        tokens = max(1, int(batch.mask.sum()))
-        out = {"loss": self.loss, "entropy": float((self.entropies * batch.mask).sum()) / tokens}
+        at = self.rows.nonzero()[:, 0]
+        out = {"loss": self.loss, "rows_trained": float(len(at))}
+        if not len(at):
+            return out
+        part = batch.rows(at)
+        tokens = max(1, int(part.mask.sum()))
+        out["entropy"] = float((self.entropies[at] * part.mask).sum()) / tokens
         if self.whole:
-            out |= ratio_metrics(self.logprobs, batch)
+            out |= ratio_metrics(self.logprobs[at], part)
         if bool(self.reference.any()):
             out["kl_reference"] = float(self.reference.sum()) / tokens
         return out

@@ -193,7 +193,9 @@ def test_the_metrics_say_what_the_batch_was_like():
     model = policy()
     batch, advantages = specimen(model)
     metrics = LocalLearner(model, Update()).update(batch, advantages)
-    mean = float(batch.entropies[batch.mask].mean())
+    trained = batch.mask & advantages.ne(0).any(1)[:, None]  # rows without a gradient cost no forward pass
+    assert metrics["rows_trained"] == trained.any(1).sum() < len(batch.tokens)
+    mean = float(batch.entropies[trained].mean())
     assert metrics["entropy"] == pytest.approx(mean) and metrics["grad_norm"] > 0 and metrics["steps_skipped"] == 0
     assert metrics["loss"] == pytest.approx(-float(advantages[batch.mask].mean()), abs=1e-9)
 
