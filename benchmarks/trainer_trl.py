@@ -19,15 +19,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import copy
-import dataclasses
 import json
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +34,7 @@ import gymnasium
 import numpy as np
 import torch
 from datasets import Dataset  # pyright: ignore[reportMissingImports]
+from rich.console import Console
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer  # pyright: ignore[reportMissingImports]
 
@@ -44,23 +43,30 @@ from turnwise.agents.chat import ChatTemplate
 from turnwise.agents.engine import Sampling
 from turnwise.agents.engines.torch import TorchEngine
 from turnwise.agents.episode import Limits, Problem
-from turnwise.agents.worlds import Worlds, play_all
+from turnwise.agents.worlds import Worlds
 from turnwise.envs.actions import Hermes
-from turnwise.envs.search.lookup import novice_action
 from turnwise.seeds import child
 from turnwise.trainers.learner import LocalLearner, Update
 from turnwise.trainers.optimizers import AdamW, MuonAdamW
+from turnwise.trainers.policies.pretrained import Pretrained
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.pool import LocalPool
-from turnwise.trainers.recipe import EnvChoice, Recipe
+from turnwise.trainers.recipe import EnvChoice, Evaluate, Recipe
 from turnwise.trainers.rollouts.independent import Independent
-from turnwise.trainers.sft import SFT, Teacher, encode, texts
+from turnwise.trainers.run import run
+from turnwise.trainers.sft import SFT
 from turnwise.trainers.trainer import train
 
 ENV, LEVEL, TURNS = "turnwise/Lookup-v0", 2, 7
 TASKS, EPISODES, TURN_TOKENS, CONTEXT = 16, 8, 24, 512
 RATE = 1e-9
-SFT_PLAN = SFT(demonstrations=3000, epochs=1.0, batch_size=16, optimizer=MuonAdamW(lr=0.02, adam_lr=1e-2))
+NOVICES = SFT(
+    demonstrations=3000,
+    teacher="turnwise.envs.search.lookup:novice_action",
+    epochs=1.0,
+    batch_size=16,
+    optimizer=MuonAdamW(lr=0.02, adam_lr=1e-2),
+)
 WORLD: dict[str, Any] = {"style": "terse", "instructions": False}
 
 TOOL_TEMPLATE = (
@@ -69,17 +75,12 @@ TOOL_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """The scratch policy's ChatML, with structured tool calls written as the model writes them."""
+CALL = {"open": "<tool_call>", "close": "</tool_call>", "repeats": True, "content": "json"}
 REPLIES: dict[str, Any] = {
-    "defaults": {"role": "assistant"},
     "start_anchor": "<|im_start|>assistant\n",
+    "defaults": {"role": "assistant"},
     "fields": {
-        "tool_calls": {
-            "open": "<tool_call>",
-            "close": "</tool_call>",
-            "repeats": True,
-            "content": "json",
-            "transform": {"type": "function", "function": "{content}"},
-        },
+        "tool_calls": {**CALL, "transform": {"type": "function", "function": "{content}"}},
         "content": {"close": "<|im_end|>", "content": "text"},
     },
 }
@@ -114,6 +115,7 @@ def recipe(steps: int) -> Recipe:
         policy=Scratch(context=CONTEXT),
         rollout=Independent(size=EPISODES),
         optimizer=AdamW(lr=RATE),
+        evaluate=Evaluate(tasks=0),
         steps=steps,
         tasks_per_step=TASKS,
         max_new_tokens=TURN_TOKENS,
@@ -128,17 +130,14 @@ def problems_of(plan: Recipe, step: int) -> list[Problem]:
     return plan.sampler.ask(plan.sampler.start([(ENV, 1.0, (LEVEL,))]), TASKS, rng)
 
 
-async def warm_started() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A tiny model that has seen novices play: its episodes are real ones, of several turns."""
-    plan, worlds = recipe(1), Worlds(per_env={ENV: WORLD})
-    asked = plan.sampler.ask(plan.sampler.start([(ENV, 1.0, (LEVEL,))]), SFT_PLAN.demonstrations, np.random.default_rng(0))
-    shown = await play_all(worlds, Teacher(cast(Any, novice_action)), [(p, i) for i, p in enumerate(asked)], limits=Limits())
-    await worlds.close()
-    model, tokenizer = plan.policy.build(texts(shown), 0)
-    template = ChatTemplate(cast(Any, tokenizer))
-    losses = list(SFT_PLAN.train(model, SFT_PLAN.rows([encode(t, template) for t in shown]), 0))
-    print(f"warm-start: loss {losses[0]:.2f} to {losses[-1]:.3f} in {len(losses)} steps", flush=True)
-    return model, tokenizer
+async def warm_start(folder: Path) -> Path:
+    """Make a tiny model that has seen novices play: its episodes are real ones, of several turns. Its folder."""
+    await run(replace(recipe(0), warm_start=NOVICES), folder, console=Console(quiet=True))
+    return folder / "model"
+
+
+def loaded(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    return Pretrained(path=str(folder)).build((), 0)
 
 
 # --- turnwise ---------------------------------------------------------------------------------------------------------
@@ -217,7 +216,7 @@ class Alternate(TrainerCallback):
     def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
         if "completions/mean_length" in logs:  # TRL counts sampled tokens only
             tokens = round(logs["completions/mean_length"] * TASKS * EPISODES)
-            self.theirs[-1] = dataclasses.replace(self.theirs[-1], tokens=tokens)
+            self.theirs[-1] = replace(self.theirs[-1], tokens=tokens)
 
 
 def play_trl(model: PreTrainedModel, tokenizer: Any, plan: Recipe, alternate: Alternate, rows: int, scratch: str) -> None:
@@ -274,7 +273,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=8, help="measured steps, after one to warm up")
     parser.add_argument("--rows", type=int, default=32, help="TRL: episodes of one forward pass of the update")
     parser.add_argument("--out", type=Path)
@@ -282,10 +281,10 @@ def main() -> None:
     torch.set_num_threads(1)
     plan = recipe(args.steps + 1)
     with asyncio.Runner() as runner, tempfile.TemporaryDirectory() as scratch:
-        model, tokenizer = runner.run(warm_started())
-        steps = ours(copy.deepcopy(model), copy.deepcopy(tokenizer), plan)
+        base = runner.run(warm_start(Path(scratch)))
+        steps = ours(*loaded(base), plan)
         alternate = Alternate(lambda: runner.run(cast(Any, anext(steps))))
-        play_trl(model, tokenizer, plan, alternate, args.rows, scratch)
+        play_trl(*loaded(base), plan, alternate, args.rows, scratch)
         runner.run(cast(Any, steps.aclose()))
     mine, theirs = alternate.ours[1:], alternate.theirs[1:]
     ratios = {
