@@ -56,5 +56,5 @@ def _label_ends(axes: Axes, points: Sequence[Point]) -> None:
         return
     first, last = points[0], points[-1]
     name = "after warm-start" if first.stage == "warm-start" else "before RL"
-    axes.annotate(f"{name}: {first.success:.2f}", (first.step, first.success), (8, 10), textcoords="offset points")
+    axes.annotate(f"{name}: {first.success:.2f}", (first.step, first.success), (14, -5), textcoords="offset points")
     axes.annotate(f"after RL: {last.success:.2f}", (last.step, last.success), (-4, -16), textcoords="offset points", ha="right")
