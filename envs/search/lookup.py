@@ -173,8 +173,8 @@ def novice_action(env: Lookup, rng: np.random.Generator, habits: Mapping[str, fl
         order     follows the relations as the question names them (outermost first) instead of the other way round
         relation  takes a wrong relation at one hop
 
-    A plan that leads nowhere (the entry does not say) is given up for the right one. `rng` is the caller's, so that one task gives
-    different demonstrations.
+    A plan that leads nowhere (the entry does not say) is given up for the right one. `rng` is the caller's, so that one task
+    gives different demonstrations.
     """
     world = env.task.metadata
     if env.turn == 0 or not env.plan:
