@@ -310,6 +310,8 @@ async def _measure(live: _Run, stage: str, step: int, tasks: int, *, quiet: bool
         return
     live.points.append(Point(stage, step, estimate.mean, estimate.low, estimate.high, estimate.n))
     curve.draw(live.folder / "curve.png", live.points, live.success, ", ".join(c.id for c in live.recipe.env))
+    if quiet and not live.console.is_terminal:
+        live.console.print(f"step {step}: held-out success {estimate.mean:.3f}")
     if not quiet:
         name = {"start": "before training", "warm-start": "after warm-start", "rl": f"after {step} RL steps"}[stage]
         failed = f", {evaluation.failed} failed" if evaluation.failed else ""
@@ -370,4 +372,5 @@ def _progress(console: Console) -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,
+        disable=not console.is_terminal,  # a log file wants lines, not bars
     )
