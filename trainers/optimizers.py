@@ -31,7 +31,7 @@ class AdamW:
 class MuonAdamW:
     """Muon for matrices inside the blocks, AdamW for embeddings and vectors.
 
-    On small models trained from nothing it learns in a fraction of AdamW's time (measured: see docs/quickstart.md).
+    Meant for small models trained from nothing.
     """
 
     lr: float = 0.02

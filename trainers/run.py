@@ -46,7 +46,7 @@ from turnwise.trainers.sft import SFT, Teacher, encode, texts
 from turnwise.trainers.trainer import Step, train
 from turnwise.types import Group, Trajectory
 
-__all__ = ["Result", "run"]
+__all__ = ["Result", "run", "update_of"]
 
 PAGE_GROUPS = 8
 """Groups of the last step that the page of a run shows."""
@@ -227,9 +227,9 @@ def _imitate(live: _Run, sft: SFT, shown: Sequence[Trajectory]) -> None:
 # --- RL -------------------------------------------------------------------------------------------------------------
 
 
-async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> None:
-    recipe = live.recipe
-    update = Update(
+def update_of(recipe: Recipe) -> Update:
+    """The part of a recipe that the learner carries out."""
+    return Update(
         loss=recipe.loss,
         aggregate=recipe.aggregate,
         optimizer=recipe.optimizer,
@@ -241,7 +241,11 @@ async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> 
         warmup=recipe.warmup,
         decay=(round(recipe.steps * (1 - recipe.decay)), recipe.steps if recipe.decay else 0),
     )
-    learner = LocalLearner(live.model, update, temperature=recipe.temperature, critic=recipe.critic, seed=recipe.seed)
+
+
+async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> None:
+    recipe = live.recipe
+    learner = LocalLearner(live.model, update_of(recipe), temperature=recipe.temperature, critic=recipe.critic, seed=recipe.seed)
     sampler = recipe.sampler.start([(c.id, c.weight, c.difficulty) for c in recipe.env])
     if state is not None:
         learner.load_state_dict(state.learner)

@@ -21,7 +21,7 @@ from turnwise.envs.core import Transition, TurnEnv
 from turnwise.registry import names, resolve
 from turnwise.trainers.aggregates import Constant, SequenceMean
 from turnwise.trainers.critic import Critic
-from turnwise.trainers.learner import LocalLearner, Update
+from turnwise.trainers.learner import LocalLearner
 from turnwise.trainers.losses.gspo import GSPO
 from turnwise.trainers.optimizers import AdamW, MuonAdamW
 from turnwise.trainers.policies.scratch import Scratch
@@ -29,6 +29,7 @@ from turnwise.trainers.pool import LocalPool
 from turnwise.trainers.recipe import EnvChoice, Recipe
 from turnwise.trainers.rewards.invalid_action import InvalidAction
 from turnwise.trainers.rollouts.independent import Independent
+from turnwise.trainers.run import update_of
 from turnwise.trainers.sft import SFT, Teacher, encode, texts
 from turnwise.trainers.trainer import train
 from turnwise.types import Group, Task, Trajectory, Turn
@@ -92,16 +93,7 @@ def learn(recipe: Recipe) -> list[float]:
     engine = TorchEngine(model)
     agent = ModelAgent(engine, template, Sampling(max_tokens=recipe.max_new_tokens))
     pool = LocalPool(worlds(), agent, recipe.rollout, limits=Limits())
-    update = Update(
-        loss=recipe.loss,
-        aggregate=recipe.aggregate,
-        optimizer=recipe.optimizer,
-        epochs=recipe.epochs,
-        minibatches=recipe.minibatches,
-        kl=recipe.kl,
-        entropy=recipe.entropy,
-    )
-    learner = LocalLearner(model, update, critic=recipe.critic, seed=recipe.seed)
+    learner = LocalLearner(model, update_of(recipe), critic=recipe.critic, seed=recipe.seed)
     sampler = recipe.sampler.start([("spine/SayIt-v0", 1.0, ())])
 
     async def steps() -> list[float]:
