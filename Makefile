@@ -10,7 +10,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 
 # Debian packages that the tests need. Root on Debian gets them installed; everybody else is told what is missing.
-SYSTEM_PACKAGES :=
+SYSTEM_PACKAGES := bubblewrap chromium-headless-shell debootstrap docker.io iptables
 
 BIN := $(VENV)/bin
 export PYTHON VENV CONSTRAINTS
@@ -25,7 +25,7 @@ train:
 	@$(BIN)/turnwise train recipes/quickstart.toml
 
 test: system
-	@.ci/install train,test
+	@.ci/install train,test,tools
 	@$(MAKE) --no-print-directory lint types
 	@echo "==> pytest"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal

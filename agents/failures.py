@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from turnwise.errors import EngineFailure, EnvFailure
+from turnwise.errors import InfraError
 from turnwise.types import Failure
 
 __all__ = ["Broken", "call_env", "checked_reset", "checked_step", "failure_of"]
@@ -30,7 +30,7 @@ def failure_of(error: BaseException) -> Failure:
     match error:
         case Broken():
             return error.failure
-        case EnvFailure() | EngineFailure():
+        case InfraError():
             return Failure(error.kind, error.detail)
         case TimeoutError():
             return Failure("timeout", str(error) or "TimeoutError")

@@ -6,7 +6,8 @@
     ├── ShapeError (ValueError)         a tensor or record of the wrong shape
     ├── Unsupported (RuntimeError)      a back end cannot do what was asked; raised at start, not at step 700
     └── InfraError (RuntimeError)       the world broke, not the model: never a reward
-        ├── EnvFailure                  an environment, its sandbox, server or browser
+        ├── EnvFailure                  an environment
+        ├── SandboxFailure              a sandbox, tool server, database or browser
         └── EngineFailure               the inference engine or the provider behind it
 
 Message grammar: *where: what was expected, what was got, the mend.* What a model does wrong is an observation, never
@@ -21,6 +22,7 @@ __all__ = [
     "EngineFailure",
     "EnvFailure",
     "InfraError",
+    "SandboxFailure",
     "ShapeError",
     "TurnwiseError",
     "UnknownName",
@@ -66,12 +68,23 @@ class InfraError(TurnwiseError, RuntimeError):
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind, self.detail = kind, detail
 
-    def __reduce__(self) -> tuple[type["InfraError"], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type["InfraError"], tuple[str | bool, ...]]:
         return (type(self), (self.kind, self.detail))
 
 
 class EnvFailure(InfraError):
     """A broken sandbox, server, browser or environment. It is never a reward of 0."""
+
+
+class SandboxFailure(InfraError):
+    """A broken sandbox or tool server. `retriable` says whether the call surely did not run, so that it may be made again."""
+
+    def __init__(self, kind: str, detail: str = "", retriable: bool = False) -> None:
+        super().__init__(kind, detail)
+        self.retriable = retriable
+
+    def __reduce__(self) -> tuple[type["SandboxFailure"], tuple[str | bool, ...]]:
+        return (type(self), (self.kind, self.detail, self.retriable))
 
 
 class EngineFailure(InfraError):

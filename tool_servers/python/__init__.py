@@ -1,0 +1,1 @@
+"""The Python tool: a persistent REPL that runs in a sandbox."""

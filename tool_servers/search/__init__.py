@@ -1,0 +1,1 @@
+"""The search tool: BM25 over a folder, a JSONL file or a generated corpus."""
