@@ -10,7 +10,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 
 # Debian packages that the tests need. Root on Debian gets them installed; everybody else is told what is missing.
-SYSTEM_PACKAGES := bubblewrap chromium-headless-shell debootstrap docker.io iptables
+SYSTEM_PACKAGES := bubblewrap chromium-headless-shell debootstrap docker.io iptables runsc
 
 BIN := $(VENV)/bin
 export PYTHON VENV CONSTRAINTS
@@ -32,6 +32,7 @@ test: system
 
 system:
 	@.ci/system $(SYSTEM_PACKAGES)
+	@.ci/docker
 
 lint:
 	@echo "==> ruff"
