@@ -1,0 +1,89 @@
+"""What a container of ours may do: one pure function from limits to the engine's settings, everything closed that can be closed.
+
+Inside, a trusted guest runs as root with three capabilities and no others: it becomes another user for the model's code (SETUID,
+SETGID) and ends what that user started (KILL). Two users, because code that could signal its own supervisor could turn every
+failure of the model into a failure of the sandbox, which is no reward of 0. The model's code has no capability at all.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from turnwise.tool_servers.sandbox.limits import Limits
+
+__all__ = ["CAPABILITIES", "container_settings"]
+
+CAPABILITIES = ("KILL", "SETGID", "SETUID")
+_PROFILE = Path(__file__).resolve().parents[1] / "images/seccomp.json"
+_MB = 1 << 20
+
+
+@cache
+def _seccomp() -> str:
+    """Our system calls, without blanks and comments: the engine keeps this text with every container."""
+    profile = json.loads(_PROFILE.read_text())
+    for rule in profile["syscalls"]:
+        rule.pop("comment", None)
+    return json.dumps(profile, separators=(",", ":"))
+
+
+def _tmpfs(limits: Limits, podman: bool) -> str:
+    return f"rw,nosuid,nodev,mode=0755,size={limits.disk_mb}m" + ("" if podman else f",nr_inodes={limits.inodes}")
+
+
+def container_settings(
+    image: str,
+    command: Sequence[str],
+    limits: Limits,
+    *,
+    labels: Mapping[str, str],
+    overhead_mb: int,
+    cpus: float = 1.0,
+    runtime: str = "",
+    podman: bool = False,
+) -> dict[str, Any]:
+    """The body of `POST /containers/create`.
+
+    `overhead_mb` is what the guest and the imports of the profile need beside the session. The tmpfs count as memory of the
+    container, so the container's own bound is the last line: the guest stops a session at `Limits.memory_mb` before.
+    Podman wants a system call profile as a path (of its machine), and knows no bound of inodes.
+    """
+    memory = (limits.memory_mb + limits.disk_mb + overhead_mb) * _MB
+    return {
+        "Image": image,
+        "Cmd": list(command),
+        "User": "0:0",
+        "WorkingDir": "/work",
+        "Env": ["LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"],
+        "Labels": dict(labels),
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "NetworkDisabled": True,
+        "HostConfig": {
+            "AutoRemove": True,
+            "Init": True,
+            "NetworkMode": "none",
+            "IpcMode": "private",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "CapAdd": list(CAPABILITIES),
+            "SecurityOpt": ["no-new-privileges", f"seccomp={_PROFILE if podman else _seccomp()}"],
+            "PidsLimit": limits.processes + 16,
+            "Memory": memory,
+            "MemorySwap": memory,
+            "NanoCpus": int(cpus * 1e9),
+            "ShmSize": _MB,
+            "Tmpfs": {"/session": _tmpfs(limits, podman)},
+            "Ulimits": [
+                {"Name": "nofile", "Soft": limits.open_files, "Hard": max(limits.open_files, 1024)},
+                {"Name": "core", "Soft": 0, "Hard": 0},
+            ],
+            "LogConfig": {"Type": "none", "Config": {}},
+            **({"Runtime": runtime} if runtime else {}),
+        },
+    }
