@@ -110,7 +110,7 @@ class Episode:
         self.agent.release(self.session)
         task = self._task or Task(f"{self.problem.env_id}:{self.problem.seed}", "", "", 0)
         stop = self.stop or Stop.TRUNCATED
-        return Trajectory(task, self.problem.env_id, self.problem.seed, self.leaf, stop, self.failure)
+        return Trajectory(task, self.problem.env_id, self.problem.seed, self.leaf, stop, self.failure, self._observation)
 
     async def _call(self, call: Callable[[], Any]) -> Any:
         return await call_env(call, inline=self._inline, deadline_s=self.limits.step_deadline_s)

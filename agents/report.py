@@ -76,6 +76,7 @@ def _trajectory(
         end = at + len(turn.action_ids)
         turns.append(_turn(k, turn, decode, advantages[at:end] if advantages is not None else None))
         at = end
+    final = f'<div class="said env"><pre>{_text(t.final)}</pre></div>' if t.turns and t.final else ""
     failure = f'<p class="broken">{_text(t.failure.kind)}: {_text(t.failure.detail)}</p>' if t.failure else ""
     task = f"task {t.task.id}, difficulty {t.task.difficulty}, seed {t.seed}" + (
         f", answer {t.task.answer}" if t.task.answer else ""
@@ -83,7 +84,7 @@ def _trajectory(
     return (
         f'<details class="{kind}"><summary><b>{index + 1}</b><span class="mark">{mark}</span>'
         f"<span>{_text(_short(t.task.prompt))}</span><small>{_text(' · '.join(facts))}</small></summary>"
-        f'<p class="task">{_text(t.env_id)}, {_text(task)}</p>{"".join(turns)}{failure}</details>'
+        f'<p class="task">{_text(t.env_id)}, {_text(task)}</p>{"".join(turns)}{final}{failure}</details>'
     )
 
 

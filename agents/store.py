@@ -81,27 +81,29 @@ def read_trajectories(path: Path | str) -> list[Trajectory]:
 
 def encode(trajectories: Sequence[Trajectory]) -> str:
     """One line, without its end."""
-    tasks: dict[int, int] = {}
+    tasks: dict[str, int] = {}  # by their text: every episode of a group makes its own, equal one
     turns: dict[int, int] = {}
     task_rows: list[dict[str, Any]] = []
     turn_rows: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for trajectory in trajectories:
-        if id(trajectory.task) not in tasks:
-            tasks[id(trajectory.task)] = len(task_rows)
-            task_rows.append(_task_row(trajectory.task))
+        row = _task_row(trajectory.task)
+        task = tasks.setdefault(_dumps(row), len(task_rows))
+        if task == len(task_rows):
+            task_rows.append(row)
         for turn in trajectory.turns:
             if id(turn) not in turns:
                 turns[id(turn)] = len(turn_rows)
                 turn_rows.append(_turn_row(turn, -1 if turn.parent is None else turns[id(turn.parent)]))
         rows.append(
             {
-                "task": tasks[id(trajectory.task)],
+                "task": task,
                 "env_id": trajectory.env_id,
                 "seed": trajectory.seed,
                 "leaf": -1 if trajectory.leaf is None else turns[id(trajectory.leaf)],
                 "stop": trajectory.stop.value,
                 "failure": trajectory.failure and {"kind": trajectory.failure.kind, "detail": trajectory.failure.detail},
+                "final": trajectory.final,
             }
         )
     return _dumps({"turnwise": VERSION, "tasks": task_rows, "turns": turn_rows, "trajectories": rows})
@@ -128,6 +130,7 @@ def decode(line: str) -> list[Trajectory]:
             None if row["leaf"] == -1 else _at(turns, row["leaf"], "leaf"),
             Stop(row["stop"]),
             None if row["failure"] is None else Failure(str(row["failure"]["kind"]), str(row["failure"]["detail"])),
+            str(row.get("final", "")),  # files from before it was kept have none
         )
         for row in data["trajectories"]
     ]

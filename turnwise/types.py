@@ -114,6 +114,8 @@ class Trajectory:
     """Last turn; None if it failed before the first reply."""
     stop: Stop
     failure: Failure | None = None
+    final: str = ""
+    """What the environment said after the last turn; nobody replied to it."""
 
     @property
     def turns(self) -> tuple[Turn, ...]:

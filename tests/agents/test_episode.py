@@ -131,6 +131,7 @@ def test_the_expert_solves_it_and_the_turns_say_how():
     assert trajectory.task.difficulty == 2 and trajectory.seed == 7 and trajectory.env_id == "test/Env-v0"
     assert trajectory.turns[0].observation == f"say {trajectory.task.answer}", "the reset observation is the first one"
     assert trajectory.turns[1].observation.startswith("yes ")
+    assert trajectory.final and trajectory.final not in [t.observation for t in trajectory.turns], "the last word is kept"
 
 
 def test_the_reset_observation_reaches_the_agent():

@@ -1,6 +1,7 @@
 """The page as a browser's parser reads it, and the summary as the console shows it."""
 
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -88,6 +89,11 @@ def test_turns_outcomes_and_failures_are_on_the_page() -> None:
         assert text in read.text, text
     assert "answer 0.25" in read.text and "answer 42" in read.text
     assert read.shades == [] and "shade tokens by" not in read.text
+
+
+def test_the_last_word_of_the_environment_is_shown() -> None:
+    ended = replace(trajectory(turn()), final="Correct & done.")
+    assert "Correct & done." in Reader(page([ended], title="t")).text
 
 
 def test_tokens_are_shaded_by_what_is_known_of_them() -> None:

@@ -62,6 +62,7 @@ def forests(draw: st.DrawFn) -> list[Trajectory]:
         st.sampled_from(nodes),
         st.sampled_from(Stop),
         failure,
+        TEXT,
     )
     return draw(st.lists(trajectory, max_size=5))
 
@@ -76,7 +77,7 @@ def test_everything_survives_and_sharing_does_too(written: list[Trajectory]) -> 
     read = decode(line)
     assert "\n" not in line and len(read) == len(written)
     for a, b in zip(written, read, strict=True):
-        assert (a.task, a.env_id, a.seed, a.stop, a.failure) == (b.task, b.env_id, b.seed, b.stop, b.failure)
+        assert (a.task, a.env_id, a.seed, a.stop, a.failure, a.final) == (b.task, b.env_id, b.seed, b.stop, b.failure, b.final)
         assert len(a.turns) == len(b.turns) and all(map(same_turn, a.turns, b.turns))
         assert (a.ids, a.turn_of_token) == (b.ids, b.turn_of_token)
     before = {id(turn) for t in written for turn in t.turns}
@@ -105,6 +106,19 @@ def one_turn(**changes: object) -> Turn:
 
 def one(seed: int = 0, **changes: object) -> Trajectory:
     return Trajectory(Task("t", "p", "a", 1), "e", seed, one_turn(**changes), Stop.TERMINATED)
+
+
+def test_equal_tasks_are_written_once_and_numbers_of_other_kinds_are_other_tasks() -> None:
+    tasks = [Task("t", "p", "a", 1, {"n": n}) for n in (1, 1, True, 1.0)]
+    line = encode([Trajectory(task, "e", 0, None, Stop.FAILED) for task in tasks])
+    assert len(json.loads(line)["tasks"]) == 3
+    assert [repr(t.task.metadata["n"]) for t in decode(line)] == ["1", "1", "True", "1.0"]
+
+
+def test_files_from_before_the_final_observation_was_kept_are_read() -> None:
+    line = json.loads(encode([one()]))
+    del line["trajectories"][0]["final"]
+    assert decode(json.dumps(line))[0].final == ""
 
 
 def test_numbers_that_are_not_finite_stay_what_they_are() -> None:
