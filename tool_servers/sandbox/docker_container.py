@@ -33,6 +33,13 @@ def _tmpfs(limits: Limits, podman: bool) -> str:
     return f"rw,nosuid,nodev,mode=0755,size={limits.disk_mb}m" + ("" if podman else f",nr_inodes={limits.inodes}")
 
 
+def _ulimits(limits: Limits, podman: bool) -> list[dict[str, Any]]:
+    bounds = {"nofile": max(limits.open_files, 1024), "core": 0}
+    if podman:
+        bounds["nproc"] = 30_000  # its own default of a million is refused where the engine has not every capability
+    return [{"Name": name, "Soft": bound, "Hard": bound} for name, bound in bounds.items()]
+
+
 def container_settings(
     image: str,
     command: Sequence[str],
@@ -79,10 +86,7 @@ def container_settings(
             "NanoCpus": int(cpus * 1e9),
             "ShmSize": _MB,
             "Tmpfs": {"/session": _tmpfs(limits, podman)},
-            "Ulimits": [
-                {"Name": "nofile", "Soft": limits.open_files, "Hard": max(limits.open_files, 1024)},
-                {"Name": "core", "Soft": 0, "Hard": 0},
-            ],
+            "Ulimits": _ulimits(limits, podman),
             "LogConfig": {"Type": "none", "Config": {}},
             **({"Runtime": runtime} if runtime else {}),
         },

@@ -20,6 +20,7 @@ __all__ = ["Link"]
 
 _STDERR_KEPT = 2000
 _STDOUT = 1
+_REMOVAL_S = 30.0
 
 
 class Link:
@@ -44,8 +45,7 @@ class Link:
             await container.start()
         except (DockerError, ClientError, OSError) as broken:
             if container is not None:
-                with contextlib.suppress(DockerError, ClientError, OSError):
-                    await container.delete(force=True)
+                await _remove(container)
             raise SandboxFailure("docker", f"no container could be started: {broken}", retriable=True) from broken
         return cls(container, stream)
 
@@ -85,8 +85,18 @@ class Link:
         """End the container and wait until it is removed. Never raises: a container that is gone already is just that."""
         with contextlib.suppress(ClientError, OSError, AssertionError):
             await self._stream.close()
-        with contextlib.suppress(DockerError, ClientError, OSError):
-            await self._container.delete(force=True)
+        await _remove(self._container)
         self._pump.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._pump
+
+
+async def _remove(container: DockerContainer) -> None:
+    """Kill and remove; if the engine is removing it already, wait for that."""
+    with contextlib.suppress(ClientError, OSError):
+        try:
+            await container.delete(force=True)
+        except DockerError as refused:
+            if refused.status == 409:
+                with contextlib.suppress(DockerError, asyncio.TimeoutError):
+                    await container.wait(condition="removed", timeout=_REMOVAL_S)
