@@ -124,7 +124,7 @@ class Sqlite:
     def __init__(
         self, database: Source, script: str = "", writable: bool = False, caps: Caps = CAPS, alone: bool = False
     ) -> None:
-        """`database`: a file, its bytes, or None; `script` is trusted; `alone` bounds the memory of SQLite in the whole process."""
+        """`database`: a file, its bytes or None; `script` is trusted; `alone` bounds SQLite's memory in the whole process."""
         self.caps, self.writable, self._refusal, self._deadline = caps, writable, "", math.inf
         self._connection = _opened(database, writable or bool(script))
         self._connection.text_factory = partial(str, encoding="utf-8", errors="replace")
