@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from threading import Lock
 
 import sympy
 from math_verify import LatexExtractionConfig, parse, verify
 
-__all__ = ["grade_number", "read_number"]
+__all__ = ["bare", "grade_number", "read_number"]
 
 MAX_ANSWER = 200
 """Characters; a longer answer is wrong without being looked at."""
@@ -84,7 +85,7 @@ def grade_number(answer: str, truth: Fraction) -> float:
     """1.0 if `answer` is `truth` in a final form, else 0.0. Never raises; quick for any text; callable from any thread."""
     if len(answer) > MAX_ANSWER:
         return 0.0
-    text = _bare(answer)
+    text = bare(answer)
     value = _exact(text)
     if value is not None:
         return float(value == truth)
@@ -94,23 +95,24 @@ def grade_number(answer: str, truth: Fraction) -> float:
 
 def read_number(answer: str) -> Fraction | None:
     """The number that a plain final form (see the module) stands for; None if it is none."""
-    return _exact(_bare(answer)) if len(answer) <= MAX_ANSWER else None
+    return _exact(bare(answer)) if len(answer) <= MAX_ANSWER else None
 
 
-def _bare(answer: str) -> str:
-    """The answer without delimiters and other spellings of the same thing."""
+def bare(answer: str, *, brackets: bool = True) -> str:
+    """The answer without delimiters and other spellings of the same thing; `brackets` around the whole are one of these."""
     text = answer.strip()
     for spelling, usual in _SPELLINGS:
         text = text.replace(spelling, usual)
     text = _SPACED_GROUPS.sub("", text)
-    text = _unwrapped(text.removesuffix(".").strip())
+    wrappers = _WRAPPERS if brackets else _WRAPPERS[:-2]
+    text = _unwrapped(text.removesuffix(".").strip(), wrappers)
     variable = _VARIABLE.match(text)
-    return _unwrapped(text[variable.end() :]) if variable else text
+    return _unwrapped(text[variable.end() :], wrappers) if variable else text
 
 
-def _unwrapped(text: str) -> str:
+def _unwrapped(text: str, wrappers: Sequence[tuple[str, str]]) -> str:
     for _ in range(6):
-        for left, right in _WRAPPERS:
+        for left, right in wrappers:
             inner = text[len(left) : len(text) - len(right)]
             if text.startswith(left) and text.endswith(right) and len(text) >= len(left) + len(right) and _balanced(inner):
                 text = inner.strip().removesuffix(".").strip()

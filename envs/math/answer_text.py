@@ -1,0 +1,226 @@
+"""Answers as text: other spellings of the same thing made equal, units told from values, and what is fit for a parser.
+
+Everything here is linear in the length of the text and knows no mathematics beyond spelling.
+"""
+
+from __future__ import annotations
+
+import re
+
+from turnwise.envs.math.grading import bare
+
+__all__ = ["components", "extracted", "is_word", "plain_text", "split_unit", "symbolic_text", "without_name"]
+
+MAX_LENGTH = 160
+"""Characters of an expression that is parsed."""
+MAX_DEPTH = 7
+"""Brackets within brackets in it."""
+MAX_DIGITS = 15
+MAX_FUNCTIONS = 6
+"""Sines, logarithms and the like."""
+MAX_EXPONENT, MAX_FACTORIAL = 1_000, 50
+"""Product of all numbers in exponents; the largest n of n! and of binomial coefficients."""
+
+_SPELLINGS = (
+    *((rf"\{name}{{", r"\text{") for name in ("mbox", "textbf", "textrm", "textit", "operatorname", "hbox")),
+    *((old, new) for old, new in ((r"\$", ""), (r"\,", ""), (r"\;", ""), (r"\:", ""), (r"\quad", " "), ("~", " "))),
+    *((old, new) for old, new in ((r"\lbrace", r"\{"), (r"\rbrace", r"\}"), (r"\leq", r"\le "), (r"\geq", r"\ge "))),
+    *((old, new) for old, new in (("\u03c0", r"\pi "), ("\u221e", r"\infty "), ("\u222a", r"\cup "), ("\u2229", r"\cap "))),
+    *((old, new) for old, new in (("\u2264", r"\le "), ("\u2265", r"\ge "), ("\u00b0", ""), ("\u00d7", "*"), ("\u00b7", "*"))),
+    *((old, new) for old, new in (("\u00b1", r"\pm "), ("\u2205", r"\emptyset "), (r"\varnothing", r"\emptyset"))),
+    *((old, new) for old, new in (("\u00b2", "^2"), ("\u00b3", "^3"), (r"^\circ", ""), (r"^{\circ}", ""), (r"\degree", ""))),
+    *((old, new) for old, new in (("pmatrix", "bmatrix"), ("**", "^"), (r"\lvert", "|"), (r"\rvert", "|"))),
+)
+_ROW_END = re.compile(r"\\\\\s*")
+_CURRENCY = re.compile(r"^(-?)[$\u20ac\u00a3](?=[0-9.])")
+_TEXT = re.compile(r"\\text\{([^{}]*)\}")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z' .-]*")
+_AND = re.compile(r",?\s*\b(?:and|or)\b\s*")
+_NAME = re.compile(
+    r"(?:[A-Za-z]|\([A-Za-z](?:,[A-Za-z])+\)|\\[a-z]+|[A-Za-z]_\{?[0-9a-z]\}?|[A-Za-z]\([a-z]\))\s*(?:=|\\in\b)\s*"
+)
+_UNIT = re.compile(
+    r"(?<=[0-9}A-Za-z)%])\s*(?:\\text\{\s*([A-Za-z][A-Za-z. /]*)\s*\}|\s([A-Za-z][A-Za-z]+(?:[ /][A-Za-z]+)*))"
+    r"\s*(?:\^\{?[23]\}?)?$"
+)
+_SCALES = re.compile(
+    r"percent|half|halves|third|quarter|dozen|hundred|thousand|[bmtr]illion|score|pair|\band\b|\bor\b|\bto\b|\bnot\b",
+    re.IGNORECASE,
+)
+"""Words that change the number or are more than a unit."""
+_ALIASES = {
+    **dict.fromkeys(("centimeter", "centimetre"), "cm"),
+    **dict.fromkeys(("meter", "metre"), "m"),
+    **dict.fromkeys(("kilometer", "kilometre"), "km"),
+    **dict.fromkeys(("inche", "in"), "inch"),
+    **dict.fromkeys(("feet", "ft"), "foot"),
+    **dict.fromkeys(("hr", "h"), "hour"),
+    **dict.fromkeys(("min",), "minute"),
+    **dict.fromkeys(("sec", "s"), "second"),
+    **dict.fromkeys(("gram",), "g"),
+    **dict.fromkeys(("kilogram",), "kg"),
+    **dict.fromkeys(("lb",), "pound"),
+    **dict.fromkeys(("usd", "buck"), "dollar"),
+}
+_FUNCTIONS = ("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp")
+_PLAIN_FUNCTION = re.compile(rf"(?<![A-Za-z\\])({'|'.join(_FUNCTIONS)}|pi|infinity|theta|alpha|beta)(?![A-Za-z])")
+_COMMANDS = frozenset(
+    (
+        *_FUNCTIONS,
+        *("frac", "sqrt", "pi", "infty", "cdot", "times", "div", "pm", "mp", "cup", "cap", "setminus", "emptyset", "in", "binom"),
+        *("le", "ge", "lt", "gt", "ne", "neq", "begin", "end", "mathbb", "left", "right", "mid"),
+        *("alpha", "beta", "gamma", "delta", "epsilon", "theta", "lambda", "mu", "rho", "sigma", "tau", "phi", "omega"),
+    )
+)
+_TOKEN = re.compile(r"\\([A-Za-z]+)|\\[{}\\]|[0-9]+|[A-Za-z]|[-+*/^_(){}\[\]|,;:=<>!&.%'\s]")
+_EXPONENT = re.compile(r"\^\s*(?:\{([^{}]*)\}|\(([^()]*)\)|(-?[0-9]+|[A-Za-z]|\\[a-z]+)|(.))")
+_NUMBER = re.compile(r"[0-9]+")
+_DECIMAL = re.compile(r"([0-9]*)\.([0-9]+)")
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+
+
+def extracted(reply: str) -> str | None:
+    """The final answer of a reply: in its last `<answer>...</answer>`, else its last `\\boxed{...}`; None if there is neither."""
+    end = reply.rfind("</answer>")
+    start = reply.rfind("<answer>", 0, end) if end >= 0 else -1
+    text = reply[start + 8 : end].strip() if start >= 0 else None
+    return _last_box(reply if text is None else text) or text
+
+
+def _last_box(text: str) -> str | None:
+    boxes = list(_BOXED.finditer(text))
+    if not boxes:
+        return None
+    depth, start = 1, boxes[-1].end()
+    for i in range(start, len(text)):
+        depth += (text[i] == "{") - (text[i] == "}")
+        if depth == 0:
+            return text[start:i].strip()
+    return None
+
+
+def plain_text(answer: str) -> str:
+    """The answer in one spelling: no delimiters, no sizes of brackets, one kind of text, matrix, product sign and space."""
+    text = _ROW_END.sub(r"\\\\", answer.strip())
+    for spelling, usual in _SPELLINGS:
+        text = text.replace(spelling, usual)
+    text = bare(_without_currency(text), brackets="," not in text)
+    text = _without_currency(text)
+    whole = _TEXT.fullmatch(text)
+    text = bare(whole[1]) if whole else text
+    text = re.sub(r",[, ]*", ",", _AND.sub(",", _TEXT.sub(_joins, text)))
+    return re.sub(r"\s*([-+*/^_=(){}\[\],<>|])\s*", r"\1", re.sub(r"\s+", " ", text)).strip()
+
+
+def _without_currency(text: str) -> str:
+    return _CURRENCY.sub(r"\1", text) if text.count("$") == 1 else text
+
+
+def _joins(match: re.Match[str]) -> str:
+    """Text between two answers is a comma; other text stays."""
+    return "," if match[1].strip() in ("and", "or", ",") else match[0]
+
+
+def is_word(text: str) -> bool:
+    """Whether the answer is words, not mathematics: nothing but letters, three or more in a row, and no name of a function."""
+    word = _WORDS.fullmatch(text) is not None and re.search("[A-Za-z]{3}", text) is not None
+    return (word or text.casefold() == "no") and _PLAIN_FUNCTION.search(text) is None
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    """(value, unit in one spelling) of "5 cups" or "5\\text{ cups}"; the unit is "" where there is none."""
+    match = _UNIT.search(text)
+    if match is None or _SCALES.search(match[0]):
+        return text, ""
+    words = (match[1] or match[2]).casefold().replace(".", "").split()
+    if match[2] and (words[-1] in _FUNCTIONS or not re.search(r"[0-9)}%]\s*$", text[: match.start()])):
+        return text, ""
+    single = [word[:-1] if word.endswith("s") and len(word) > 2 else word for word in words]
+    power = match[0].rstrip("}")[-1] if "^" in match[0] else ""
+    return text[: match.start()].strip(), " ".join(_ALIASES.get(word, word) for word in single) + power
+
+
+def without_name(text: str) -> str:
+    """The right side of "x = ..." and "x \\in ..."."""
+    match = _NAME.match(text)
+    return text[match.end() :] if match else text
+
+
+def components(text: str) -> tuple[str, list[str]]:
+    """(the brackets around the whole, its parts between commas): ("(]", ["0", "1"]), or ("", ["1", "2"]) for a bare list.
+
+    `\\pm` makes a list of two; a text without commas at the top is one part.
+    """
+    around = text[0] + text[-1] if text[:1] in "([" and text[-1:] in ")]" and text[:1] else ""
+    inner = text[1:-1] if around else text
+    if text.startswith(r"\{") and text.endswith(r"\}"):
+        around, inner = "{}", text[2:-2]
+    parts, depth, start = list[str](), 0, 0
+    for i, character in enumerate(inner):
+        depth += (character in "([{") - (character in ")]}")
+        if depth < 0:
+            return "", _signs(text)
+        if character == "," and depth == 0:
+            parts.append(inner[start:i])
+            start = i + 1
+    parts.append(inner[start:])
+    if len(parts) == 1 and around != "{}":
+        return "", _signs(text)
+    return around, [part.strip() for part in parts]
+
+
+def _signs(text: str) -> list[str]:
+    return [text.replace(r"\pm", sign).strip().removeprefix("+") for sign in "+-"] if text.count(r"\pm") == 1 else [text]
+
+
+def symbolic_text(text: str) -> str | None:
+    """LaTeX that a parser can be trusted with: known commands, bounded numbers, no decimal points; None for anything else."""
+    if len(text) > MAX_LENGTH or not text.isascii():
+        return None
+    text = re.sub(r"\\text\{\s*([A-Za-z])\s*\}", r"\1", text)
+    text = re.sub(r"(?<![A-Za-z\\])sqrt\(([^()]*)\)", r"\\sqrt{\1}", text)
+    text = re.sub(r"(?<![A-Za-z\\])sqrt([0-9]+)", r"\\sqrt{\1}", text)
+    text = _PLAIN_FUNCTION.sub(lambda m: "\\" + {"infinity": "infty"}.get(m[1], m[1]) + " ", text)
+    text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text.replace(r"\frac ", r"\frac"))
+    text = re.sub(r"(?<=[0-9)}])\*(?=[A-Za-z(])", "", text)
+    text = re.sub(r"(?<=[0-9A-Za-z)}])\*(?=[-0-9A-Za-z(\\])", r"\\cdot ", text)
+    return _DECIMAL.sub(_as_fraction, text) if _fit(text) and _bounded(text) else None
+
+
+def _as_fraction(decimal: re.Match[str]) -> str:
+    return rf"\frac{{{int(decimal[1] + decimal[2])}}}{{{10 ** len(decimal[2])}}}"
+
+
+def _fit(text: str) -> bool:
+    """Whether the text is made of known tokens and not nested too deeply."""
+    place, depth, inside = 0, 0, re.sub(r"\\(begin|end)\{bmatrix\}|\\mathbb\{[RCNZQ]\}", r"\\infty ", text)
+    for token in _TOKEN.finditer(inside):
+        if token.start() != place or (token[1] and token[1] not in _COMMANDS):
+            return False
+        if len(token[0]) > MAX_DIGITS and token[0].isdigit():
+            return False
+        depth += (token[0][-1] in "({[") - (token[0][-1] in ")}]")
+        if depth > MAX_DEPTH:
+            return False
+        place = token.end()
+    words = re.search(r"[A-Za-z]{3}", re.sub(r"\\[A-Za-z]+", " ", inside))
+    functions = sum(token[1] in _FUNCTIONS for token in _TOKEN.finditer(inside))
+    return (
+        place == len(inside) and words is None and functions <= MAX_FUNCTIONS and inside.count("|") <= 4 and "_{\\" not in inside
+    )
+
+
+def _bounded(text: str) -> bool:
+    """Whether no power, factorial or binomial coefficient in it can be huge."""
+    product = 1
+    for power in _EXPONENT.finditer(text):
+        inside = power[1] or power[2] or power[3]
+        if inside is None or "^" in inside or "!" in inside:
+            return False
+        for number in _NUMBER.findall(inside):
+            product *= max(1, int(number))
+    factorials = [int(n) for n in re.findall(r"([0-9]+)\s*!", text)]
+    if "binom" in text:
+        factorials += [int(n) for n in _NUMBER.findall(text)]
+    calm = text.count("!") == len(factorials) - (len(_NUMBER.findall(text)) if "binom" in text else 0)
+    return product <= MAX_EXPONENT and calm and max(factorials, default=0) <= MAX_FACTORIAL

@@ -1,0 +1,182 @@
+"""Whether an answer is the right mathematical object: a number, an expression, a tuple, a set, an interval, a matrix, a word.
+
+Numbers are read exactly (`turnwise.envs.math.grading`), words compared as words. The rest goes to math-verify, fenced in: only
+tokens of a list get that far, lengths, nesting, exponents and factorials are bounded, and the work itself is counted and cut
+off (`work_limit`), so any text gets its verdict soon, in any thread. No text is ever evaluated as Python.
+
+Stricter than math-verify in these points, where it takes what is wrong:
+
+    decimals are exact          0.333333 is not 1/3, 1.414214 is not sqrt(2)
+    brackets mean something     {1, 2} is not (1, 2); a list without brackets is either
+    one answer                  "5 = 6" is not 6, "5 or 6" is not 5
+    a number is calculated      2+3 is not an answer where 5 is asked for; sqrt(8) is one for 2 sqrt(2)
+    units, where both have one  5 cm is not 5 m; 50% is not 50 (but 50 is 50% where the truth is a percentage)
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from fractions import Fraction
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+from math_verify import LatexExtractionConfig, parse, verify
+from sympy import Expr, Rational
+
+from turnwise.envs.math.answer_text import components, is_word, plain_text, split_unit, symbolic_text, without_name
+from turnwise.envs.math.grading import grade_number, read_number
+from turnwise.envs.math.work_limit import TooMuchWork, work_limit
+
+__all__ = ["grade_answer"]
+
+MAX_ANSWER = 400
+"""Characters; a longer answer is wrong without being looked at."""
+MAX_PARTS = 20
+"""Of a list, tuple or set."""
+PARSE_CALLS, COMPARE_CALLS = 250_000, 150_000
+"""Python function calls that reading and comparing may take; about a tenth of a second each at the most."""
+
+# Said once per process about the missing time-outs; `work_limit` is what it asks for.
+logging.getLogger("math_verify").setLevel(logging.ERROR)
+_SCIENTIFIC = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*(?:\\cdot|\\times|\*)\s*10\^\{?(-?[0-9]{1,2})\}?")
+_MATH_VERIFY = Lock()
+"""ANTLR's generated parsers share a mutable cache; one thread at a time."""
+_FIRST = (
+    *(r"\frac{1+\sqrt{2}}{3}x^2", "(x+1)/(x-1)-3*y", r"3\pi(x-2)^{3}", r"e^{2x}\cdot i", r"-\frac{x+1}{2}", "(9-x)(x+y)^2+1"),
+    *(
+        r"(-\infty,2]\cup(3,\infty)",
+        r"\{1,2\}",
+        "y=2x-1",
+        r"3x-2y\le 6",
+        r"\sin x\cdot 2",
+        r"\log_2 3",
+        r"\ln(8)",
+        r"\sqrt[3]{2}",
+    ),
+)
+"""Read once before anything is counted: the parser builds its tables while it reads."""
+
+
+def grade_answer(answer: str, truth: str) -> float:
+    """1.0 if `answer` says the same as `truth`, else 0.0. Never raises; callable from any thread. Both as text or LaTeX."""
+    if len(answer) > MAX_ANSWER or not answer.strip():
+        return 0.0
+    said, right = plain_text(answer), plain_text(truth)
+    if not said or not right:
+        return 0.0
+    if said == right:
+        return 1.0
+    return float(_same(said, right))
+
+
+def _same(said: str, right: str) -> bool:
+    number = _number(right)
+    if number is not None:
+        return _same_number(said, number)
+    if is_word(right) or is_word(said):
+        return _letters(said) == _letters(right) != ""
+    if re.search("[0-9]_", right):  # digits in another base: the base may be left out, not changed
+        return said.replace("{", "").replace("}", "") in (right.replace("{", "").replace("}", ""), right.split("_")[0])
+    around, parts = components(right)
+    their_around, theirs = components(without_name(said) if "=" not in right else said)
+    if len(parts) == len(theirs) == 1 and around == their_around == "":
+        return _same_object(said, right)
+    return len(parts) == len(theirs) <= MAX_PARTS and _same_parts(theirs, their_around, parts, around)
+
+
+def _same_parts(said: list[str], around: str, right: list[str], their_around: str) -> bool:
+    """A list without brackets goes with any kind; otherwise the brackets must agree. Sets and bare lists have no order."""
+    if around and their_around and around != their_around:
+        return False
+    if (around or their_around) not in ("", "{}"):
+        return all(_same_part(a, b) for a, b in zip(said, right, strict=True))
+    left = list(right)
+    for part in said:
+        match = next((other for other in left if _same_part(part, other)), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return True
+
+
+def _same_part(said: str, right: str) -> bool:
+    said = without_name(said) if "=" not in right else said
+    return said == right != "" or bool(said and right and _same(said, right))
+
+
+def _number(text: str) -> tuple[Fraction, str, bool] | None:
+    """(value, unit, whether it is a percentage) of a number with or without a unit."""
+    bare, unit = split_unit(text)
+    percent = bare.endswith("%")
+    value = read_number(bare)
+    return None if value is None else (value * (100 if percent else 1), unit, percent)
+
+
+def _same_number(said: str, right: tuple[Fraction, str, bool]) -> bool:
+    number = _number(without_name(said))
+    if number is None:
+        return _same_value(said, right)
+    value, unit, percent = number
+    if unit and right[1] and unit != right[1]:
+        return False
+    if percent and not right[2]:
+        return value / 100 == right[0]
+    return value == right[0] or (right[2] and not percent and value * 100 == right[0])
+
+
+def _same_value(said: str, right: tuple[Fraction, str, bool]) -> bool:
+    """Whether `said` is another final form, such as 1.5 \\cdot 10^3 or 4\\frac{2}{3}."""
+    text, _ = split_unit(without_name(said))
+    if match := _SCIENTIFIC.fullmatch(text):
+        return Fraction(match[1].replace(",", "")) * Fraction(10) ** int(match[2]) == right[0]
+    return bool(grade_number(text, right[0]))
+
+
+def _same_object(said: str, right: str) -> bool:
+    if "=" in said and "=" not in right:
+        said = without_name(said)
+        if "=" in said:
+            return False
+    said, right = split_unit(said)[0], split_unit(right)[0]
+    theirs, ours = symbolic_text(said), symbolic_text(right)
+    if theirs is None or ours is None:
+        return False
+    return theirs == ours or _verified(theirs, ours)
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.casefold())
+
+
+def _verified(said: str, right: str) -> bool:
+    with _MATH_VERIFY:
+        _warm_up()
+        try:
+            with work_limit(PARSE_CALLS):
+                gold, found = _read(right), _read(said)
+            with work_limit(COMPARE_CALLS):
+                return bool(gold and found) and not _differ(gold[0], found[0]) and bool(verify(gold, found, timeout_seconds=None))
+        except (TooMuchWork, RecursionError):
+            return False
+
+
+def _differ(a: Any, b: Any) -> bool:
+    """Whether two expressions have different values at one point: much quicker than what would simplify their difference."""
+    if not (isinstance(a, Expr) and isinstance(b, Expr)):
+        return False
+    point = [(s, Rational(3 * i + 8, 3 * i + 7)) for i, s in enumerate(sorted((a - b).free_symbols, key=str))]
+    gap = (a - b).subs(point).evalf(20)
+    return bool(gap.is_number) and gap.is_finite is True and abs(gap) > 1e-9
+
+
+def _read(latex: str) -> list[Any]:
+    return parse(f"${latex}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)  # pyright: ignore[reportArgumentType]
+
+
+@lru_cache(maxsize=1)
+def _warm_up() -> None:
+    for latex in _FIRST:
+        _read(latex)
+    verify(_read("(x+1)^2"), _read("x^2+2x+1"), timeout_seconds=None)

@@ -1,0 +1,37 @@
+"""A bound on work that is counted, not timed: the same input ends the same way on a slow machine. Any thread, no signals."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["TooMuchWork", "work_limit"]
+
+
+class TooMuchWork(BaseException):
+    """The calls are used up. No Exception, because what it ends may well hold an `except Exception`."""
+
+
+@contextmanager
+def work_limit(calls: int) -> Generator[None]:
+    """Raise TooMuchWork in the block once it has made that many calls of Python functions (a million take about a second).
+
+    Work inside one C function is not seen: bound the size of numbers beforehand. Uses the thread's `sys.settrace`, and puts back
+    what was there, so a debugger or a coverage tool only misses the block.
+    """
+    left = calls
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise TooMuchWork(f"more than {calls} calls")
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
