@@ -31,7 +31,10 @@ from turnwise.envs.puzzles.sokoban_xsb import FileLevel, load_levels
 from turnwise.errors import ConfigError
 from turnwise.types import Task
 
-__all__ = ["Sokoban"]
+__all__ = ["SLIPS", "Sokoban", "novice_action"]
+
+SLIPS = 0.4
+"""Share of a novice's moves that go anywhere (see `novice_action`)."""
 
 _BOX = ord(BOX)
 _ONE_MOVE = {
@@ -298,3 +301,14 @@ def _solved(rows: tuple[str, ...], where: str) -> Solution:
 def _check_int(name: str, value: Any, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ConfigError(f"Sokoban: {name} must be an int from {low} to {high}, got {value!r}.")
+
+
+def novice_action(env: Sokoban, rng: np.random.Generator, slips: float = SLIPS) -> str:
+    """The next action of somebody who knows the way but not how to walk it: the expert's, or with probability `slips` any move.
+
+    Source of warm-start data. Imitating the expert alone teaches no doubt, and a policy that never tries another move learns
+    nothing from reinforcement; imitating this teaches both, and leaves to reinforcement which of the moves are worth making.
+    """
+    if rng.random() < slips:
+        return f"<answer>{DIRECTIONS[int(rng.integers(len(DIRECTIONS)))]}</answer>"
+    return env.expert_action()

@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 
 import turnwise.envs
 from turnwise.envs.core import TurnEnv, split_of
-from turnwise.envs.puzzles.sokoban import Sokoban
+from turnwise.envs.puzzles.sokoban import Sokoban, novice_action
 from turnwise.envs.puzzles.sokoban_levels import LENGTHS
 from turnwise.envs.puzzles.sokoban_render import TILE, picture
 from turnwise.errors import ConfigError, UnknownName
@@ -383,3 +383,18 @@ def test_tiles_are_clearly_distinct():
         for b in range(a):
             different = (np.abs(tiles[a] - tiles[b]).sum(axis=-1) > 60).mean()
             assert different > 0.1, (a, b, different)
+
+
+def test_a_novice_goes_astray_as_often_as_asked() -> None:
+    env, rng = Sokoban(difficulty=3, moves_per_turn=1), np.random.default_rng(0)
+    differs = dict.fromkeys((0.0, 0.4, 1.0), 0)
+    for slips in differs:
+        for seed in range(40):
+            env.reset(seed=seed)
+            for _ in range(5):
+                expert, action = env.expert_action(), novice_action(env, rng, slips)
+                differs[slips] += action != expert
+                *_, info = env.step(action)
+                assert info["valid_action"]
+    assert differs[0.0] == 0
+    assert 0.2 < differs[0.4] / 200 < 0.4 and 0.65 < differs[1.0] / 200 < 0.85, "one move in four is the expert's by chance"
