@@ -96,10 +96,11 @@ def test_what_an_engine_lacks_is_told() -> None:
         "SecurityOptions": ["name=seccomp,profile=default"],
         "MemoryLimit": True,
         "PidsLimit": True,
+        "Architecture": "amd64",
         "Runtimes": {"runc": {}, "runsc": {}},
     }
     docker = Engine.of({"Version": "20.10", "Components": [{"Name": "Engine"}]}, whole)
-    assert docker == Engine("Docker 20.10", podman=False, gvisor=True, missing=())
+    assert docker == Engine("Docker 20.10", podman=False, gvisor=True, machine="x86_64", missing=())
     bare = Engine.of({"Version": "20.10"}, {})
     assert [text.split(":")[0] for text in bare.missing] == [
         "no system call filter",

@@ -18,6 +18,9 @@ __all__ = ["CAPABILITIES", "container_settings"]
 CAPABILITIES = ("KILL", "SETGID", "SETUID")
 _PROFILE = Path(__file__).resolve().parents[1] / "images/seccomp.json"
 _MB = 1 << 20
+_GUEST_PROCESSES = 16
+_KERNEL_THREADS = 512
+"""Another runtime may need threads of its own in the container: gVisor's kernel has some for each process, and dies without."""
 
 
 @cache
@@ -80,7 +83,7 @@ def container_settings(
             "CapDrop": ["ALL"],
             "CapAdd": list(CAPABILITIES),
             "SecurityOpt": ["no-new-privileges", f"seccomp={_PROFILE if podman else _seccomp()}"],
-            "PidsLimit": limits.processes + 16,
+            "PidsLimit": limits.processes + (_GUEST_PROCESSES if not runtime else _KERNEL_THREADS),
             "Memory": memory,
             "MemorySwap": memory,
             "NanoCpus": int(cpus * 1e9),

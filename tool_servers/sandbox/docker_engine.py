@@ -16,6 +16,7 @@ from turnwise.tool_servers.sandbox.docker_owner import LABEL, Owner
 __all__ = ["GVISOR", "Engine", "Memory", "connect", "reap"]
 
 GVISOR = "runsc"
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Engine:
     podman: bool
     gvisor: bool
     """Whether it has the runtime runsc."""
+    machine: str
+    """Its processor, as uname names it."""
     missing: tuple[str, ...]
     """What it cannot do for us, each with its mend."""
 
@@ -45,6 +48,7 @@ class Engine:
             name=f"{'Podman' if podman else 'Docker'} {version.get('Version')}",
             podman=podman,
             gvisor=GVISOR in (info.get("Runtimes") or {}),
+            machine=_MACHINES.get(str(info.get("Architecture")), str(info.get("Architecture"))),
             missing=tuple(text for text, fine in checks.items() if not fine),
         )
 
