@@ -70,7 +70,7 @@ async def probe(docker: Docker, engine: Engine, image: str, runtime: str, *, wal
     try:
         async with asyncio.timeout(wall_s):
             lines = [await _next(link) for _ in names]
-    except asyncio.TimeoutError as broken:
+    except TimeoutError as broken:
         raise SandboxFailure("docker", f"the probe in a container of {image} gave no answer: {link.last_words}") from broken
     finally:
         await link.close()
