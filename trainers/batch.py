@@ -51,9 +51,13 @@ class Batch:
     """[B] bool; True keeps a trajectory out of every baseline and loss."""
     terminated: Tensor
     """[B] bool; False is truncated: a critic may bootstrap there."""
+    seconds: Tensor
+    """[B, K] what the environment took for each turn's step; measured, so it differs from run to run."""
     values: Tensor | None = None
     """[B, K + 1] a critic's value at the start of each turn, if the recipe has a critic; column `turns[b]` of row b is the
     value after its last turn (what a next turn would have started from), columns beyond it mean nothing."""
+    token_values: Tensor | None = None
+    """[B, T] a critic's value before each token, where the mask holds, if the recipe's critic works per token."""
     terms: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     """Named reward terms, each [B, K]."""
     split: bool = False
@@ -143,7 +147,8 @@ class Batch:
         """The same rows without the columns that are padding in all of them: T becomes the longest length."""
         width = max(1, int(self.lengths.max()) if len(self.lengths) else 1)
         per_token = ("tokens", "turn", "logprobs", "entropies")
-        return replace(self, **{name: getattr(self, name)[:, :width] for name in per_token})
+        short = replace(self, **{name: getattr(self, name)[:, :width] for name in per_token})
+        return short if self.token_values is None else replace(short, token_values=self.token_values[:, :width])
 
     def check(self, where: str, **tensors: tuple[Tensor, str]) -> None:
         """Assert shapes: `check("rloo", advantages=(x, "BT"))`. Letters: B, T, K, and V for K + 1. Raises ShapeError."""
@@ -198,6 +203,7 @@ def collate(groups: Sequence[Group], pad_id: int = 0) -> Batch:
         outcome=torch.tensor([t.outcome for t in trajectories], dtype=torch.float32),
         failed=torch.tensor([t.failed for t in trajectories], dtype=torch.bool),
         terminated=torch.tensor([t.stop is Stop.TERMINATED for t in trajectories], dtype=torch.bool),
+        seconds=per_turn([[turn.duration_s for turn in t.turns] for t in trajectories]),
         terms={n: per_turn([[float(turn.reward_terms.get(n, 0.0)) for turn in t.turns] for t in trajectories]) for n in names},
     )
 

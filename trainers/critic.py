@@ -1,4 +1,4 @@
-"""A light critic: one linear value at each turn start, read from the policy's own hidden states.
+"""A light critic: one linear value at each turn start (or token), read from the policy's own hidden states.
 
 The features carry no gradient into the policy, so the critic costs one dot product and can be fitted for many steps per batch.
 """
@@ -6,7 +6,7 @@ The features carry no gradient into the policy, so the critic costs one dot prod
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,15 @@ __all__ = ["Critic", "ValueHead", "turn_starts"]
 class Critic:
     """How the value head learns: least squares on the estimator's targets."""
 
+    level: Literal["turn", "token"] = "turn"
+    """A value before each turn, or also one before each token (for estimators that say so)."""
     lr: float = 3e-3
     steps: int = 20
     """Gradient steps per batch, over all turns of it."""
 
 
 class ValueHead:
-    """V(h) = w . norm(h) + b at the hidden state before a turn's first token."""
+    """V(h) = w . norm(h) + b at the hidden state before a turn's first token, or before any token."""
 
     def __init__(self, hidden: int, settings: Critic, *, device: torch.device, dtype: torch.dtype) -> None:
         self.settings = settings
@@ -37,11 +39,11 @@ class ValueHead:
 
     @torch.no_grad()
     def values(self, features: Tensor) -> Tensor:
-        """[B, K + 1, H] -> [B, K + 1]."""
+        """[..., H] -> [...]."""
         return self.head(features)[..., 0]
 
     def fit(self, features: Tensor, targets: Tensor, mask: Tensor) -> float:
-        """Regress [B, K, H] on [B, K] where the [B, K] mask holds; the mean squared error before the first step."""
+        """Regress [..., H] on [...] where the [...] mask holds; the mean squared error before the first step."""
         x, y = features[mask].detach(), targets[mask].detach()
         if not len(x):
             return 0.0

@@ -30,6 +30,7 @@ def explain(recipe: Recipe) -> str:
         f"rollouts       {_component(recipe.rollout)}",
         *(f"reward         {_component(shaper)}" for shaper in recipe.rewards),
         f"advantage      {_component(recipe.advantage)}",
+        *(f"transform      {_component(transform)}" for transform in recipe.transform),
         *([f"critic         {_component(recipe.critic)}"] if recipe.critic else []),
         f"loss           {_component(recipe.loss)}",
         f"aggregate      {_component(recipe.aggregate)}",

@@ -94,6 +94,7 @@ class LocalLearner:
         self._reference = Forward(_frozen_copy(model), temperature) if update.kl else None
         self._critic: ValueHead | None = None
         self._features: Tensor | None = None
+        self._token_features: Tensor | None = None
         if critic is not None:
             config = cast(Any, model.config)
             dtype = torch.promote_types(model.dtype, torch.float32)
@@ -105,13 +106,24 @@ class LocalLearner:
             return batch
         starts = turn_starts(batch)
         size = int(cast(Any, self.model.config).hidden_size)
-        features = torch.zeros(*starts.shape, size, dtype=torch.promote_types(self.model.dtype, torch.float32))
+        dtype = torch.promote_types(self.model.dtype, torch.float32)
+        features = torch.zeros(*starts.shape, size, dtype=dtype)
+        per_token = self._critic.settings.level == "token"
+        before = torch.zeros(int(batch.mask.sum()) if per_token else 0, size, dtype=dtype)
+        place = (batch.mask.flatten().cumsum(0) - 1).reshape(batch.mask.shape)
         for rows in micro_batches(batch, self.settings.max_tokens):
-            part = batch.rows(rows)
-            hidden = self.forward.hidden(part.trim().tokens.to(self.model.device)).to(features)
+            part = batch.rows(rows).trim()
+            hidden = self.forward.hidden(part.tokens.to(self.model.device)).to(features)
             features[rows] = hidden.gather(1, starts[rows][:, :, None].expand(-1, -1, size))
-        self._features = features
-        return replace(batch, values=self._critic.values(features.to(self.model.device)).to(batch.rewards))
+            if per_token:
+                sampled = part.mask[:, 1:]
+                before[place[rows][:, 1 : part.tokens.shape[1]][sampled]] = hidden[:, :-1][sampled]
+        self._features, self._token_features = features, before if per_token else None
+        batch = replace(batch, values=self._critic.values(features.to(self.model.device)).to(batch.rewards))
+        if per_token:
+            values = self._critic.values(before.to(self.model.device)).to(batch.rewards)
+            batch = replace(batch, token_values=torch.zeros_like(batch.logprobs).masked_scatter(batch.mask, values))
+        return batch
 
     def update(self, batch: Batch, advantages: Tensor, targets: Tensor | None = None) -> dict[str, float]:
         if advantages.shape != batch.tokens.shape:
@@ -123,11 +135,23 @@ class LocalLearner:
                 norm = self._step(batch.rows(rows), advantages[rows], seen if epoch == 0 else None, rows)
                 metrics["grad_norm"] = float(np.maximum(metrics["grad_norm"], norm))  # max() would lose a nan
                 metrics["steps_skipped"] += not _moves(norm)
-        if self._critic is not None and targets is not None and self._features is not None:
-            features = self._features[:, :-1].to(self.model.device)
-            metrics["critic_loss"] = self._critic.fit(features, targets.to(features), batch.turn_mask.to(features.device))
+        if self._critic is not None and targets is not None:
+            metrics["critic_loss"] = self._fit(self._critic, batch, targets)
         self.version += 1
         return {**seen.metrics(batch), **metrics}
+
+    def _fit(self, critic: ValueHead, batch: Batch, targets: Tensor) -> float:
+        """Towards targets [B, K] at turn starts or [B, T] before tokens, with the features of the last `annotate`."""
+        if self._features is None:
+            raise ShapeError("update: targets for the critic, but the batch was not annotated; call annotate first.")
+        if self._token_features is None:
+            batch.check("update", targets=(targets, "BK"))
+            features, mask = self._features[:, :-1].to(self.model.device), batch.turn_mask
+        else:
+            batch.check("update", targets=(targets, "BT"))
+            features, targets = self._token_features.to(self.model.device), targets[batch.mask]
+            mask = torch.ones_like(targets, dtype=torch.bool)
+        return critic.fit(features, targets.to(features), mask.to(features.device))
 
     def _minibatches(self, batch: Batch, epoch: int) -> list[Tensor]:
         count = len(batch.tokens)

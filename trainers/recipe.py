@@ -18,7 +18,7 @@ from typing import Any, cast
 from pydantic import TypeAdapter, ValidationError
 
 from turnwise.errors import ConfigError, UnknownName
-from turnwise.registry import resolve
+from turnwise.registry import names, resolve
 from turnwise.trainers import aggregates, optimizers
 from turnwise.trainers.advantages.grpo import GRPO
 from turnwise.trainers.advantages.protocol import Advantage
@@ -34,6 +34,7 @@ from turnwise.trainers.rollouts.protocol import Rollout
 from turnwise.trainers.samplers.protocol import Sampler
 from turnwise.trainers.samplers.uniform import Uniform
 from turnwise.trainers.sft import SFT
+from turnwise.trainers.transforms.protocol import Transform
 
 __all__ = ["EnvChoice", "Evaluate", "Lora", "Recipe", "dump", "load", "loads"]
 
@@ -83,6 +84,8 @@ class Recipe:
     rollout: Rollout = field(default_factory=Independent)
     rewards: tuple[Shaper, ...] = ()
     advantage: Advantage = field(default_factory=GRPO)
+    transform: tuple[Transform, ...] = ()
+    """Applied to the advantages, in order."""
     critic: Critic | None = None
     loss: Loss = field(default_factory=PPOClip)
     aggregate: aggregates.Aggregate = field(default_factory=aggregates.TokenMean)
@@ -141,6 +144,12 @@ class Recipe:
             raise UnknownName("engine", self.engine, ["torch"])
         if getattr(self.advantage, "needs_values", False) and self.critic is None:
             raise ConfigError(f"advantage: {type(self.advantage).__name__} needs values; add a [critic] table.")
+        level = "token" if getattr(self.advantage, "needs_token_values", False) else "turn"
+        if self.critic is not None and self.critic.level != level:
+            name = type(self.advantage).__name__
+            raise ConfigError(
+                f'critic.level: is "{self.critic.level}", but {name} reads values per {level}; set it to "{level}".'
+            )
 
 
 _COUNTS = (
@@ -153,8 +162,11 @@ _PACKAGES = {
     "rollout": "turnwise.trainers.rollouts",
     "rewards": "turnwise.trainers.rewards",
     "advantage": "turnwise.trainers.advantages",
+    "transform": "turnwise.trainers.transforms",
     "loss": "turnwise.trainers.losses",
 }
+_LISTS = ("rewards", "transform")
+"""Slots that hold any number of methods, in order."""
 _MODULES: dict[str, ModuleType] = {"aggregate": aggregates, "optimizer": optimizers}
 _RECORDS: dict[str, type] = {"lora": Lora, "warm_start": SFT, "critic": Critic, "evaluate": Evaluate, "env": EnvChoice}
 
@@ -195,10 +207,10 @@ def _override(table: dict[str, Any], override: str) -> None:
     for part in path:
         inner = table.setdefault(part, {})
         if isinstance(inner, list) and len(cast("list[Any]", inner)) == 1:
-            inner = inner[0] if isinstance(inner[0], dict) else {"id": inner[0]}  # the one [[env]] there is
+            inner = inner[0] if isinstance(inner[0], dict) else {_key(part): inner[0]}  # the one [[env]] there is
             table[part] = [inner]
         elif isinstance(inner, str):  # advantage = "turn_gae", then advantage.lam=0.9
-            inner = table[part] = {("id" if part == "env" else "name"): inner}
+            inner = table[part] = {_key(part): inner}
         if not isinstance(inner, dict):
             raise ConfigError(f"override {override!r}: {part} is not a table in this recipe.")
         table = inner
@@ -208,6 +220,11 @@ def _override(table: dict[str, Any], override: str) -> None:
     if last in slots and isinstance(table.get(last), dict) and isinstance(parsed, str):
         parsed = {"name": parsed}  # likewise
     table[last] = parsed
+
+
+def _key(slot: str) -> str:
+    """What a bare string in a slot stands for."""
+    return "id" if slot == "env" else "name"
 
 
 def _recipe(table: Mapping[str, Any]) -> Recipe:
@@ -231,9 +248,10 @@ def _slot(key: str, value: Any) -> Any:
     if key == "env":
         entries = value if isinstance(value, list) else [value]
         return tuple(_record(EnvChoice, {"id": e} if isinstance(e, str) else e, "env") for e in entries)
-    if key == "rewards":
+    if key in _LISTS:
         if not isinstance(value, list):
-            raise ConfigError('rewards: expected a list of names or tables, as in rewards = ["invalid_action"].')
+            known = names(_PACKAGES[key])[0]
+            raise ConfigError(f'{key}: expected a list of names or tables, as in {key} = ["{known}"].')
         return tuple(_named(key, entry) for entry in value)
     if key in _RECORDS:
         if key == "warm_start" and isinstance(value, dict) and "optimizer" in value:
@@ -307,8 +325,8 @@ def dump(recipe: Recipe) -> str:
             continue
         if f.name == "env":
             tables += [f"\n[[env]]\n{_lines(entry)}" for entry in value]
-        elif f.name == "rewards":
-            tables += [f"\n[[rewards]]\nname = {_toml(_name(entry))}\n{_lines(entry)}" for entry in value]
+        elif f.name in _LISTS:
+            tables += [f"\n[[{f.name}]]\nname = {_toml(_name(entry))}\n{_lines(entry)}" for entry in value]
         elif f.name in _RECORDS:
             tables.append(f"\n[{f.name}]\n{_lines(value)}")
         elif dataclasses.is_dataclass(value):

@@ -1,12 +1,13 @@
 """Checks for anybody's estimator or loss, and small made-up records to try it on.
 
 check_advantage(MyEstimator())    # raises AssertionError with the rule that is broken
+check_transform(MyTransform())
 check_loss(MyLoss())
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,9 +16,10 @@ from torch import Tensor
 from turnwise.trainers.advantages.protocol import Advantage
 from turnwise.trainers.batch import Batch, collate
 from turnwise.trainers.losses.protocol import Loss
+from turnwise.trainers.transforms.protocol import Transform
 from turnwise.types import Failure, Group, Stop, Task, Trajectory, Turn
 
-__all__ = ["check_advantage", "check_loss", "make_group", "make_trajectory"]
+__all__ = ["check_advantage", "check_loss", "check_transform", "make_group", "make_trajectory"]
 
 
 def make_trajectory(
@@ -26,6 +28,10 @@ def make_trajectory(
     *,
     tokens: int | Sequence[int] = 2,
     replies: Sequence[str] = (),
+    observations: Sequence[str] = (),
+    terms: Sequence[Mapping[str, float]] = (),
+    seconds: Sequence[float] = (),
+    entropies: Sequence[float] = (),
     after: Turn | None = None,
     stop: Stop = Stop.TERMINATED,
     failure: str = "",
@@ -35,25 +41,29 @@ def make_trajectory(
     logprob: float = -1.0,
     context: int = 3,
 ) -> Trajectory:
-    """A trajectory with these turn rewards, `tokens` sampled per turn after `context` others; `after` forks it from a turn."""
+    """A trajectory with these turn rewards, `tokens` sampled per turn after `context` others; `after` forks it from a turn.
+
+    `replies`, `observations`, `terms`, `seconds` and `entropies` (of each of a turn's tokens) are by turn, made up where not
+    given.
+    """
     leaf, start = after, len(after.path()) if after else 0
     counts = [tokens] * len(rewards) if isinstance(tokens, int) else tokens
     for k, (reward, count) in enumerate(zip(rewards, counts, strict=True), start=start):
         leaf = Turn(
-            observation=f"{task.id}: turn {k}",
+            observation=observations[k - start] if observations else f"{task.id}: turn {k}",
             context_ids=tuple((5 * k + i) % 17 for i in range(context)),
             action=replies[k - start] if replies else f"{task.id} reply {k}",
             action_ids=tuple((7 * k + 3 * i + 1) % 17 for i in range(count)),
             logprobs=(logprob,) * count,
-            entropies=(0.5,) * count,
+            entropies=(entropies[k - start] if entropies else 0.5,) * count,
             reward=reward,
-            reward_terms={"made": reward},
+            reward_terms=terms[k - start] if terms else {"made": reward},
             outcome=outcome,
             valid=valid,
             tool_calls=0,
             stop_reason=stop_reason,
             version=0,
-            duration_s=0.0,
+            duration_s=seconds[k - start] if seconds else 0.0,
             parent=leaf,
         )
     return Trajectory(task, "turnwise/Made-v0", 0, leaf, stop, Failure(failure, "made up") if failure else None)
@@ -73,21 +83,42 @@ def check_advantage(estimator: Advantage) -> None:
     assert advantages.dtype == batch.rewards.dtype, f"dtype: expected that of the rewards, got {advantages.dtype}"
     assert bool(advantages.isfinite().all()), "every advantage is finite"
     assert not bool(advantages[~batch.mask].any()), "0 outside the mask, failed trajectories included"
-    for row in range(len(batch.tokens)):
+    per_token, coupled = (getattr(estimator, name, False) for name in ("per_token", "couples_groups"))
+    for row in range(0 if per_token else len(batch.tokens)):
         for k in range(int(batch.turns[row])):
-            assert len(advantages[row][batch.turn[row] == k].unique()) <= 1, "all tokens of a turn have its advantage"
+            assert len(advantages[row][batch.turn[row] == k].unique()) <= 1, (
+                "all tokens of a turn have its advantage (unless per_token says so)"
+            )
     order = torch.arange(len(batch.tokens)).flip(0)
     assert torch.allclose(estimator(batch.rows(order)), advantages[order]), "the order of trajectories does not matter"
     for group in batch.group.unique().tolist():
         own = batch.group == group
         moved = replace(batch, rewards=torch.where(own[:, None], batch.rewards + 1.5, batch.rewards))
-        assert torch.equal(estimator(moved)[~own], advantages[~own]), "rewards of one group never move another group"
+        still = torch.equal(estimator(moved)[~own], advantages[~own])
+        assert still or coupled, "rewards of one group never move another group (unless couples_groups says so)"
         failed = own & batch.failed
         broken = replace(batch, rewards=torch.where(failed[:, None], 99.0, batch.rewards))
         assert torch.equal(estimator(broken), advantages), "what a failed trajectory earned does not matter"
-    if not getattr(estimator, "needs_values", False):
+    if not getattr(estimator, "needs_values", False) and not coupled:
         alone = batch.group_size() == 1
         assert not bool(advantages[alone].any()), "a group of one gives 0"
+
+
+def check_transform(transform: Transform) -> None:
+    """The rules of the protocol, on the same batch. Raises AssertionError."""
+    batch = _specimen()
+    advantages = torch.linspace(-1, 1, batch.tokens.numel(), dtype=torch.float64).reshape(batch.tokens.shape) * batch.mask
+    values = transform(batch, advantages)
+    assert values.shape == batch.tokens.shape, f"shape: expected [B, T], got {tuple(values.shape)}"
+    assert values.dtype == advantages.dtype, f"dtype: expected that of the advantages, got {values.dtype}"
+    assert bool(values.isfinite().all()), "every advantage is finite"
+    assert not bool(values[~batch.mask].any()), "0 outside the mask, failed trajectories included"
+    order = torch.arange(len(batch.tokens)).flip(0)
+    assert torch.allclose(transform(batch.rows(order), advantages[order]), values[order]), (
+        "the order of trajectories does not matter"
+    )
+    failed = replace(batch, seconds=batch.seconds + batch.failed[:, None], entropies=batch.entropies + batch.failed[:, None])
+    assert torch.equal(transform(failed, advantages), values), "what a failed trajectory did does not matter"
 
 
 def check_loss(loss: Loss) -> None:
@@ -122,4 +153,13 @@ def _specimen() -> Batch:
     )
     batch = collate(groups).to(torch.float64)
     values = torch.linspace(0.1, 0.9, batch.rewards.numel() + len(batch.rewards), dtype=torch.float64)
-    return replace(batch, values=values.reshape(len(batch.rewards), -1))
+    step = torch.linspace(-0.2, 0.3, batch.rewards.numel(), dtype=torch.float64).reshape(batch.rewards.shape) * batch.turn_mask
+    before = torch.linspace(0.9, 0.1, batch.tokens.numel(), dtype=torch.float64).reshape(batch.tokens.shape)
+    return replace(
+        batch,
+        values=values.reshape(len(batch.rewards), -1),
+        token_values=before,
+        seconds=1 + batch.rewards.square(),
+        entropies=torch.where(batch.mask, before, 0),
+        terms={**batch.terms, "implicit_prm": step},
+    )

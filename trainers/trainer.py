@@ -67,6 +67,8 @@ async def train(
 async def _learn(recipe: Recipe, groups: Sequence[Group], learner: Learner, engine: Engine) -> dict[str, float]:
     batch = learner.annotate(collate(groups))
     advantages = recipe.advantage(batch)
+    for transform in recipe.transform:
+        advantages = transform(batch, advantages)
     targets = getattr(recipe.advantage, "targets", None)
     metrics = advantage_metrics(batch, advantages)
     metrics |= learner.update(batch, advantages, targets(batch) if targets else None)

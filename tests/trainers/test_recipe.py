@@ -17,6 +17,7 @@ from turnwise.trainers.advantages.trloo import TRLOO
 from turnwise.trainers.advantages.turn_gae import TurnGAE
 from turnwise.trainers.aggregates import Constant, SequenceMean, TokenMean
 from turnwise.trainers.critic import Critic
+from turnwise.trainers.explain import explain
 from turnwise.trainers.losses.cispo import CISPO
 from turnwise.trainers.losses.ppo_clip import PPOClip
 from turnwise.trainers.optimizers import AdamW, MuonAdamW
@@ -26,6 +27,8 @@ from turnwise.trainers.recipe import EnvChoice, Evaluate, Lora, Recipe, dump, lo
 from turnwise.trainers.rewards.invalid_action import InvalidAction
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.sft import SFT
+from turnwise.trainers.transforms.empg import EMPG
+from turnwise.trainers.transforms.positive_only import PositiveOnly
 
 FILES = sorted((Path(__file__).parents[2] / "recipes").rglob("*.toml"))
 LOOKUP = 'env = "turnwise/Lookup-v0"\n'
@@ -101,20 +104,21 @@ def test_every_slot_is_filled_with_the_object_it_names():
     assert loads(dump(full)) == full
 
 
-METHODS = [
-    (slot, name)
-    for slot, package in recipe._PACKAGES.items()
-    for name in names(package)
-    if slot != "policy" and (slot, name) != ("advantage", "turn_gae")
-]
+METHODS = [(slot, name) for slot, package in recipe._PACKAGES.items() for name in names(package) if slot != "policy"]
+
+
+def critic_for(slot: str, name: str) -> str:
+    method = resolve(recipe._PACKAGES[slot], name)
+    level = "token" if getattr(method, "needs_token_values", False) else "turn"
+    return f'critic = {{ level = "{level}" }}\n' if getattr(method, "needs_values", False) else ""
 
 
 @pytest.mark.parametrize(("slot", "name"), METHODS)
 def test_every_method_can_be_named(slot: str, name: str):
-    text = LOOKUP + (f'rewards = ["{name}"]' if slot == "rewards" else f'{slot} = "{name}"')
+    text = LOOKUP + critic_for(slot, name) + (f'{slot} = ["{name}"]' if slot in recipe._LISTS else f'{slot} = "{name}"')
     loaded = loads(text)
     value = getattr(loaded, slot)
-    assert isinstance(value[0] if slot == "rewards" else value, resolve(recipe._PACKAGES[slot], name))
+    assert isinstance(value[0] if slot in recipe._LISTS else value, resolve(recipe._PACKAGES[slot], name))
     assert loads(dump(loaded)) == loaded
 
 
@@ -184,6 +188,27 @@ def test_rewards_are_a_list():
     assert overridden("rewards=[]").rewards == ()
     with pytest.raises(ConfigError, match="rewards: expected a list"):
         overridden("rewards=invalid_action")
+
+
+def test_transforms_are_a_list_in_order_and_survive():
+    loaded = overridden('transform=["positive_only", { name = "empg", zeta = 0.1 }]')
+    assert loaded.transform == (PositiveOnly(), EMPG(zeta=0.1))
+    assert loads(dump(loaded)) == loaded and dump(loaded).count("[[transform]]") == 2
+    text = LOOKUP + "[[transform]]\nname = 'empg'"
+    assert overridden("transform.zeta=0.2", text=text).transform == (EMPG(zeta=0.2),)
+    assert overridden("transform.zeta=0.2", text=LOOKUP + "transform = ['empg']").transform == (EMPG(zeta=0.2),)
+    with pytest.raises(
+        ConfigError, match=r'transform: expected a list of names or tables, as in transform = \["duration_aware"\]'
+    ):
+        overridden("transform=empg")
+
+
+def test_a_transform_is_explained_and_its_mistakes_are_named():
+    assert "transform      EMPG: steps scaled" in explain(overridden('transform=["empg"]')).replace("EMPG: EMPG: ", "EMPG: ")
+    with pytest.raises(UnknownName, match="Did you mean 'empg'"):
+        overridden('transform=["emp"]')
+    with pytest.raises(UnknownName, match="Did you mean 'zeta'"):
+        overridden('transform=[{ name = "empg", zetta = 1 }]')
 
 
 @pytest.mark.parametrize("override", ["steps", "=3", "steps.more=3"])
@@ -275,6 +300,9 @@ def test_a_dotted_path_that_leads_nowhere(outside: str, path: str, says: str):
         (["advantage=3"], ConfigError, "advantage: expected a name or a table"),
         (["rewards=[{ penalty = 1 }]"], ConfigError, "rewards: expected a name"),
         (["advantage=turn_gae"], ConfigError, r"TurnGAE needs values; add a \[critic\]"),
+        (["advantage=bilevel_gae", "critic.lr=1"], ConfigError, "BilevelGAE reads values per token; set it to"),
+        (["advantage=turn_gae", "critic.level=token"], ConfigError, "TurnGAE reads values per turn; set it to"),
+        (["critic.level=word"], ConfigError, "critic.level: .*'word'"),
         (["steps=-1"], ConfigError, "steps: must not be negative"),
         (["temperature=0"], ConfigError, "temperature: must be above 0"),
         (["checkpoint_every=0"], ConfigError, "checkpoint_every: must be positive"),

@@ -1,0 +1,101 @@
+"""Bi-level GAE: GAE over turns, then GAE over the tokens of each turn towards its turn's target (VAGEN; RAGEN,
+arXiv:2504.20073)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from turnwise.errors import ConfigError
+from turnwise.trainers.batch import Batch
+from turnwise.trainers.comparison import whitened
+
+__all__ = ["BilevelGAE"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BilevelGAE:
+    """Turns: d_k = r_k + turn_gamma * V(e_{k+1}) - V(e_k), A_k = d_k + turn_gamma * lam * A_{k+1}, U_k = A_k + V(e_k), where
+    e_k is turn k's last token. Tokens of turn k: d_t = gamma * V(t+1) - V(t), at e_k: U_k - V(e_k); A_t = d_t + gamma * lam *
+    A_{t+1}, anew in each turn.
+
+    V(t) is the critic's value before token t, `Batch.token_values` (`critic.level = "token"`). Where turns end is structure,
+    never a reward that is not 0: a turn that earned 0 is a turn. After a last turn that did not terminate, V of the
+    conversation's end counts (`Batch.values`). A turn without sampled tokens passes its reward on to the turn before.
+
+    `whiten` (the release does) makes mean 0 and variance 1 of the whole batch's tokens, and **then groups move each other**. As
+    with every critic, a group of one has advantages and equal returns need not give 0.
+    """
+
+    needs_values: ClassVar[bool] = True
+    needs_token_values: ClassVar[bool] = True
+    per_token: ClassVar[bool] = True
+    turn_gamma: float = 0.95
+    """Discount per turn."""
+    gamma: float = 1.0
+    """Discount per token within a turn."""
+    lam: float = 1.0
+    whiten: bool = False
+
+    @property
+    def couples_groups(self) -> bool:
+        """Whether groups move each other."""
+        return self.whiten
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """[B, T] in units of reward (whitened: of the batch's spread). Raises ConfigError without token values."""
+        advantages = self._raw(batch)
+        return whitened(advantages, batch.node_weights()) if self.whiten else advantages
+
+    def targets(self, batch: Batch) -> Tensor:
+        """[B, T] what the critic should say before each token: A_t + V_t, before whitening; 0 outside the mask."""
+        return torch.where(batch.mask, self._raw(batch) + _token_values(batch), 0)
+
+    def _raw(self, batch: Batch) -> Tensor:
+        values, ends = _token_values(batch), _turn_ends(batch)
+        target = self._turn_targets(batch, values, ends)
+        out, running = torch.zeros_like(values), torch.zeros_like(values[:, 0])
+        following = torch.zeros_like(running)  # V of the turn's next token
+        for t in reversed(range(values.shape[1])):
+            turn = batch.turn[:, t].clamp(min=0)[:, None]
+            last = ends.gather(1, turn)[:, 0] == t
+            delta = torch.where(last, target.gather(1, turn)[:, 0], self.gamma * following) - values[:, t]
+            advantage = delta + torch.where(last, 0, self.gamma * self.lam * running)
+            running = torch.where(batch.mask[:, t], advantage, running)
+            following = torch.where(batch.mask[:, t], values[:, t], following)
+            out[:, t] = torch.where(batch.mask[:, t], advantage, 0)
+        return out
+
+    def _turn_targets(self, batch: Batch, values: Tensor, ends: Tensor) -> Tensor:
+        """[B, K] U_k."""
+        at_end = values.gather(1, ends.clamp(min=0))
+        after = batch.values if batch.values is not None else values.new_zeros(len(values), ends.shape[1] + 1)
+        following = after.to(values).gather(1, batch.turns[:, None])[:, 0] * ~batch.terminated
+        running = torch.zeros_like(following)
+        out = torch.zeros_like(at_end)
+        for k in reversed(range(ends.shape[1])):
+            exists, silent = batch.turn_mask[:, k], ends[:, k] < 0
+            delta = batch.rewards[:, k] + self.turn_gamma * following - at_end[:, k]
+            advantage = delta + self.turn_gamma * self.lam * running
+            out[:, k] = torch.where(exists & ~silent, advantage + at_end[:, k], 0)
+            passed_on = batch.rewards[:, k] + self.turn_gamma * following
+            following = torch.where(exists, torch.where(silent, passed_on, at_end[:, k]), following)
+            running = torch.where(exists, torch.where(silent, self.turn_gamma * self.lam * running, advantage), running)
+        return out
+
+
+def _token_values(batch: Batch) -> Tensor:
+    if batch.token_values is None:
+        raise ConfigError('bilevel_gae: expected a batch with token values, got none; set critic.level = "token" in the recipe.')
+    batch.check("bilevel_gae", token_values=(batch.token_values, "BT"))
+    return batch.token_values.to(batch.rewards)
+
+
+def _turn_ends(batch: Batch) -> Tensor:
+    """[B, K] index of each turn's last sampled token; -1 for a turn without."""
+    position = torch.arange(batch.tokens.shape[1], device=batch.tokens.device).expand_as(batch.turn)
+    ends = torch.full_like(batch.node, -1)
+    return ends.scatter_reduce_(1, batch.turn.clamp(min=0), torch.where(batch.turn >= 0, position, -1), "amax")

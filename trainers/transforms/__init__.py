@@ -1,0 +1,1 @@
+"""Transforms: pure functions of a batch and its advantages, applied after the estimator, one method a file."""
