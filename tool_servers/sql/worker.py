@@ -42,10 +42,11 @@ FUNCTIONS = frozenset(
 )
 """Not here: what makes files, loads code or memory (load_extension, zeroblob, randomblob), what has no end inside one opcode
 (json_patch), and random(), whose results nobody could repeat. printf and trim are ours, see `_bounded_functions`."""
-ALTER_FUNCTIONS = frozenset({"sqlite_rename_column", "sqlite_rename_table", "sqlite_rename_test", "sqlite_drop_column"})
+_RENAMES = ("sqlite_rename_column", "sqlite_rename_table", "sqlite_rename_test", "sqlite_rename_quotefix")
+ALTER_FUNCTIONS = frozenset({*_RENAMES, "sqlite_drop_column"})
 """SQLite's own, called inside ALTER TABLE; no statement can name them."""
 PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"})
-SPY_TABLES = frozenset({"sqlite_stmt", "dbstat", "sqlite_dbpage", "bytecode", "tables_used", "sqlite_temp_master"})
+SPY_TABLES = frozenset({"sqlite_stmt", "dbstat", "sqlite_dbpage", "bytecode", "tables_used"})
 _CHANGE = re.compile("SQLITE_((CREATE|DROP)_(TABLE|INDEX|VIEW|TRIGGER)|INSERT|UPDATE|DELETE|ALTER_TABLE|TRANSACTION|SAVEPOINT)")
 CHANGES = frozenset(code for name, code in vars(sqlite3).items() if _CHANGE.fullmatch(name))
 DUCK_OFF = ("autoinstall_known_extensions", "autoload_known_extensions", "allow_persistent_secrets")
@@ -181,8 +182,8 @@ class Sqlite:
             return "" if known else f"The function {two}() is not available here: {why}."
         if action == sqlite3.SQLITE_PRAGMA:
             return "" if one in PRAGMAS else f"PRAGMA {one} is not available here; only {', '.join(sorted(PRAGMAS))}."
-        if action == sqlite3.SQLITE_UPDATE and one == "sqlite_master":
-            return ""  # asked for each table-valued function; a real update needs writable_schema
+        if action == sqlite3.SQLITE_UPDATE and one in ("sqlite_master", "sqlite_temp_master"):
+            return ""  # asked for table-valued functions and ALTER; an UPDATE by itself needs writable_schema
         if not self.writable:
             return "The database is read-only: only SELECT works."
         allowed = action in CHANGES and one != "sqlite_temp_master"
@@ -202,9 +203,9 @@ class Sqlite:
 
     def _reason(self, error: BaseException, late: bool) -> str:
         text = str(error)[:1].upper() + str(error)[1:].rstrip(".")
-        if isinstance(error, MemoryError) or "ut of memory" in text:
+        if isinstance(error, MemoryError) or "out of memory" in text.lower():
             return TOO_MUCH.format(self.caps.memory_mb)
-        if "nterrupted" in text and late:
+        if "Interrupted" in text and late:
             return TOO_LONG.format(self.caps.query_s)
         if text.startswith("No such table"):
             return f"{text}. Tables: {_listed(name for name, _ in self.schema())}."
@@ -216,7 +217,7 @@ class Sqlite:
             ("user-defined function", f"printf() takes widths up to {WIDEST} written in its format, trim() {WIDEST} characters."),
             ("too big", "A text or blob of more than 1 MiB would come out; cut it with substr()."),
         )
-        return next((message for part, message in known if part in text), f"{text}.")
+        return next((message for part, message in known if part in text.lower()), f"{text}.")
 
     def _columns(self) -> Iterator[str]:
         for name, _ in self.schema():
