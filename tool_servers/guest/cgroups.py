@@ -1,0 +1,184 @@
+"""Memory and process counts of a session held by the kernel, where we may make control groups. Version 1 and 2.
+
+    <our own group, or one above it> / turnwise-<pid>-<start> / s<number>
+
+Found by doing: a group is made, a limit set, a process moved into it, the group removed.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Group", "Groups", "find_groups", "remove_stale"]
+
+_MEMORY = {1: "memory.limit_in_bytes", 2: "memory.max"}
+_WANTED = ("memory", "pids")
+PREFIX = "turnwise-"
+
+
+def _write(folder: int, name: str, text: str) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _read(folder: int, name: str) -> str:
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.read(fd, 4096).decode()
+    finally:
+        os.close(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The control group of one session."""
+
+    groups: "Groups"
+    name: str
+
+    def add(self, pid: int) -> None:
+        for folder in self._folders():
+            _write(folder, f"{self.name}/cgroup.procs", str(pid))
+
+    def limit(self, memory_mb: int, processes: int) -> None:
+        memory, pids = self.groups.folders["memory"], self.groups.folders["pids"]
+        _write(memory, f"{self.name}/{_MEMORY[self.groups.version]}", str(memory_mb << 20))
+        swap = "memory.memsw.limit_in_bytes" if self.groups.version == 1 else "memory.swap.max"
+        with contextlib.suppress(OSError):  # no swap accounting
+            _write(memory, f"{self.name}/{swap}", str(memory_mb << 20) if self.groups.version == 1 else "0")
+        _write(pids, f"{self.name}/pids.max", str(processes))
+
+    def kills(self) -> int:
+        """Processes that the kernel ended so far because the memory was used up."""
+        name = "memory.oom_control" if self.groups.version == 1 else "memory.events"
+        for line in _read(self.groups.folders["memory"], f"{self.name}/{name}").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+        return 0
+
+    def remove(self) -> bool:
+        """Whether nothing of it is left; False while a process is still on its way out."""
+        for folder in self._folders():
+            try:
+                os.rmdir(self.name, dir_fd=folder)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return False
+        return True
+
+    def _folders(self) -> set[int]:
+        return set(self.groups.folders.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Our folder of groups: an open directory for each controller (version 2: twice the same)."""
+
+    version: int
+    name: str
+    folders: Mapping[str, int]
+
+    def group(self, name: str) -> Group:
+        for folder in set(self.folders.values()):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=folder)
+        return Group(self, name)
+
+    def remove(self) -> None:
+        """Itself, once no session is left in it; whoever leaves last succeeds."""
+        for folder in set(self.folders.values()):
+            with contextlib.suppress(OSError):
+                os.rmdir(f"../{self.name}", dir_fd=folder)
+
+
+def _mounts() -> Iterator[tuple[int, set[str], str, str]]:
+    """(version, controllers, root of the mount, mount point) of every cgroup file system."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, options = right.split(" ", 2)
+        if kind in ("cgroup", "cgroup2"):
+            fields = left.split()
+            yield (1 if kind == "cgroup" else 2), set(options.split(" ")[-1].split(",")), fields[3], fields[4]
+
+
+def _own() -> dict[str, str]:
+    """Controller -> our group; "" is version 2."""
+    own: dict[str, str] = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        own |= dict.fromkeys(controllers.split(","), path)
+    return own
+
+
+def _candidates() -> Iterator[tuple[int, dict[str, Path]]]:
+    """Where our folder may go: controller -> parent folder."""
+    own, places = _own(), dict[str, Path]()
+    for version, options, root, point in _mounts():
+        for controller in _WANTED:
+            if version == 1 and controller in options and controller in own:
+                here = os.path.relpath(own[controller], root)
+                places[controller] = Path(point) if here.startswith("..") else Path(point, here)
+        if version == 2 and "" in own:
+            here = Path(point, os.path.relpath(own[""], root)) if own[""].startswith(root) else Path(point)
+            for folder in (here, *here.parents):
+                if folder.is_relative_to(point):
+                    yield 2, dict.fromkeys(_WANTED, folder)
+    if len(places) == len(_WANTED):
+        yield 1, places
+
+
+def find_groups(name: str) -> Groups | None:
+    """A folder of that name, proven to work by use; None where we may not, or a controller is missing."""
+    for version, places in _candidates():
+        made: list[Path] = []
+        try:
+            for parent in dict.fromkeys(places.values()):
+                (parent / name).mkdir(exist_ok=True)
+                made.append(parent / name)
+            if version == 2:
+                (made[0] / "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in _WANTED))
+            folders = {p: os.open(p / name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for p in dict.fromkeys(places.values())}
+            groups = Groups(version, name, {c: folders[p] for c, p in places.items()})
+            _prove(groups)
+            return groups
+        except OSError:
+            for folder in made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+    return None
+
+
+def _prove(groups: Groups) -> None:
+    group = groups.group(f"probe{os.getpid()}")
+    child = os.fork()
+    if not child:
+        try:
+            group.limit(64, 8)
+            group.add(os.getpid())
+            group.kills()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    if not group.remove() or status:
+        raise OSError("a group could be made, but not used")
+
+
+def remove_stale(owner_lives: Mapping[str, bool]) -> None:
+    """Groups of owners that are gone: name -> whether it lives."""
+    for _, places in _candidates():
+        for parent in set(places.values()):
+            with contextlib.suppress(OSError):
+                for folder in parent.glob(f"{PREFIX}*"):
+                    if owner_lives.get(folder.name, True) is False:
+                        for inner in folder.glob("*/"):
+                            with contextlib.suppress(OSError):
+                                inner.rmdir()
+                        with contextlib.suppress(OSError):
+                            folder.rmdir()

@@ -1,0 +1,154 @@
+"""Files below a work folder that untrusted code fills: nothing is followed, nothing but regular files is opened or waited for.
+
+Every path is resolved by the kernel with openat2 (no step outside, no links, no other mounts), so there is no moment to race.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+
+from turnwise.tool_servers.guest.kernel import open_beneath
+
+__all__ = ["BadPath", "clone", "get", "put"]
+
+_CHUNK = 1 << 20
+
+
+class BadPath(ValueError):
+    """Leaves the folder, goes through a link, is no regular file, or too large."""
+
+
+def _checked(path: str) -> list[str]:
+    parts = [p for p in path.split("/") if p not in ("", ".")]
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+        raise BadPath(f"{path!r}: expected a path below the work folder, relative and without '..'.")
+    return parts
+
+
+def _open(folder: int, path: str, flags: int) -> int:
+    try:
+        return open_beneath(folder, path, flags)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EXDEV, errno.ENOTDIR, errno.ENXIO):
+            raise BadPath(f"{path!r}: goes through a link, or leaves the work folder, or is no regular file.") from None
+        raise
+
+
+def put(folder: int, path: str, data: bytes, owner: int | None) -> None:
+    """Make or replace a file, and the folders above it. `owner`: the user it is given to. Raises BadPath, OSError (full disk)."""
+    *above, name = _checked(path)
+    here = os.dup(folder)
+    try:
+        for part in above:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, 0o755, dir_fd=here)
+                if owner is not None:
+                    os.chown(part, owner, owner, dir_fd=here, follow_symlinks=False)
+            there = _open(here, part, os.O_RDONLY | os.O_DIRECTORY)
+            os.close(here)
+            here = there
+        _write(here, name, data, owner)
+    finally:
+        os.close(here)
+
+
+def _write(folder: int, name: str, data: bytes, owner: int | None) -> None:
+    """Under another name first: what is there under `name`, a FIFO or a link, is replaced and never opened."""
+    draft = f".{name[:100]}.{os.urandom(6).hex()}"
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
+    try:
+        if owner is not None:
+            os.fchown(fd, owner, owner)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError as error:
+        os.unlink(draft, dir_fd=folder)
+        if error.errno == errno.EISDIR:
+            raise BadPath(f"{name!r}: is a folder.") from None
+        raise
+    finally:
+        os.close(fd)
+
+
+def get(folder: int, path: str, max_bytes: int) -> bytes:
+    """Content of a regular file. Raises FileNotFoundError, BadPath."""
+    fd = _open(folder, "/".join(_checked(path)), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        about = os.fstat(fd)
+        if not stat.S_ISREG(about.st_mode):
+            raise BadPath(f"{path!r}: is no regular file.")
+        chunks, size = list[bytes](), 0
+        while chunk := os.read(fd, min(_CHUNK, max_bytes + 1 - size)):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > max_bytes:
+                raise BadPath(f"{path!r}: has {max(size, about.st_size)} bytes, at most {max_bytes} were asked for.")
+        return b"".join(chunks)
+    finally:
+        os.close(fd)
+
+
+def clone(source: int, target: int) -> None:
+    """Copy a tree between two open folders: links, holes, modes and times as they are; sockets and devices left out."""
+    _clone(source, target, {})
+
+
+def _clone(source: int, target: int, seen: dict[int, str], prefix: str = "", root: int = -1) -> None:
+    root = target if root < 0 else root
+    with os.scandir(source) as entries:
+        for entry in entries:
+            about = entry.stat(follow_symlinks=False)
+            name, kind = entry.name, stat.S_IFMT(about.st_mode)
+            if kind == stat.S_IFDIR:
+                os.mkdir(name, 0o700, dir_fd=target)
+                a, b = _folder(name, source), _folder(name, target)
+                try:
+                    _clone(a, b, seen, f"{prefix}{name}/", root)
+                finally:
+                    os.close(a)
+                    os.close(b)
+            elif kind == stat.S_IFLNK:
+                os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+                continue
+            elif kind == stat.S_IFIFO:
+                os.mkfifo(name, dir_fd=target)
+            elif kind == stat.S_IFREG and about.st_ino in seen:
+                os.link(seen[about.st_ino], name, src_dir_fd=root, dst_dir_fd=target)
+                continue
+            elif kind == stat.S_IFREG:
+                _clone_file(name, source, target, about.st_size)
+                seen[about.st_ino] = prefix + name
+            else:
+                continue
+            os.chmod(name, stat.S_IMODE(about.st_mode), dir_fd=target)
+            os.utime(name, ns=(about.st_atime_ns, about.st_mtime_ns), dir_fd=target)
+
+
+def _folder(name: str, above: int) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+
+
+def _clone_file(name: str, source: int, target: int, size: int) -> None:
+    a = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+    b = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
+    try:
+        os.ftruncate(b, size)
+        at = 0
+        while at < size:
+            try:
+                at = os.lseek(a, at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nothing but a hole from here on
+                    return
+                raise
+            end = os.lseek(a, at, os.SEEK_HOLE)
+            os.lseek(b, at, os.SEEK_SET)
+            while at < end and (sent := os.sendfile(b, a, at, end - at)):
+                at += sent
+            at = max(at, end)
+    finally:
+        os.close(a)
+        os.close(b)

@@ -1,0 +1,154 @@
+"""Process 1 of a session: builds its walls, starts and reaps what lives in it, and takes all of it along when it ends.
+
+It never runs the model's code. It obeys its supervisor through a socket that nobody else holds; when that closes, it ends, and
+the kernel ends every process of its pid namespace with it.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NoReturn
+
+from turnwise.tool_servers.guest import kernel, landlock, namespaces, resident, seccomp
+from turnwise.tool_servers.guest.plan import WORK, Bounds, Plan
+from turnwise.tool_servers.guest.rlimits import set_limits
+
+__all__ = ["Init", "receive", "send"]
+
+_OURS = 2
+"""Processes of the user namespace that are not the session's: this one, and its helper during a fork."""
+
+
+def send(channel: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
+    socket.send_fds(channel, [json.dumps(message).encode()], fds or [])
+
+
+def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Raises EOFError when the other side is gone."""
+    data, fds, _, _ = socket.recv_fds(channel, 1 << 16, 8)
+    if not data:
+        raise EOFError
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    return json.loads(data), list(fds)
+
+
+class Init:
+    """One session, and its forks."""
+
+    def __init__(self, plan: Plan, bounds: Bounds, worker: ModuleType, proc: int, user: int | None, folder: str) -> None:
+        """`proc`: an open procfs of the host; `user`: whom to become, None for who we are; `folder`: the work folder."""
+        self._plan, self._bounds, self._worker, self._proc, self._user, self._folder = plan, bounds, worker, proc, user, folder
+
+    def run(self, channel: socket.socket) -> NoReturn:
+        """In a fresh process. Never returns."""
+        try:
+            signal.signal(signal.SIGCHLD, _reap)
+            try:
+                fds = self._wall_in()
+            except OSError as error:
+                send(channel, {"broken": str(error)})
+                raise
+            send(channel, {"up": True}, fds)
+            while True:
+                message, fds = receive(channel)
+                if message["do"] == "spawn":
+                    self._child(fds, self._spawn)
+                else:
+                    self._child(fds, self._branch)
+        except BaseException:
+            os._exit(0)
+        finally:
+            os._exit(0)
+
+    def _child(self, fds: list[int], work: Callable[[list[int]], None]) -> None:
+        if not os.fork():
+            try:
+                work(fds)
+            finally:
+                os._exit(1)
+        for fd in fds:
+            os.close(fd)
+
+    # --- walls ----------------------------------------------------------------------------------------------------
+
+    def _wall_in(self) -> list[int]:
+        """Returns an open descriptor of the work folder, for the supervisor."""
+        if self._plan.level >= 2:
+            kernel.unshare(kernel.CLONE_NEWNS)
+            namespaces.session_folders(self._bounds.disk_mb, self._bounds.inodes, self._user)
+            namespaces.loopback_up()
+            socket.sethostname("sandbox")
+        else:
+            kernel.subreaper()
+            os.chdir(self._folder)
+        work = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._become_user()
+        if self._plan.level >= 2:
+            namespaces.become_mapped(self._proc)
+            kernel.die_with_parent(signal.SIGKILL)
+        kernel.dumpable(False)
+        return [work, *self._namespace_fds()]
+
+    def _become_user(self) -> None:
+        if self._user is not None:
+            os.setgroups([])
+            os.setresgid(self._user, self._user, self._user)
+            os.setresuid(self._user, self._user, self._user)
+
+    def _namespace_fds(self) -> list[int]:
+        """Our user and mount namespace."""
+        if self._plan.level < 2:
+            return []
+        return [os.open(f"self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc) for name in ("user", "mnt")]
+
+    def _confine(self) -> None:
+        """The last step before code that is not ours."""
+        set_limits(self._bounds, _OURS)
+        kernel.no_new_privileges()
+        kernel.drop_capabilities()
+        if self._plan.level >= 2:
+            seccomp.apply(seccomp.program(seccomp.Policy(join=True)))
+        elif self._plan.level == 1:
+            readable = [(p, landlock.READ) for p in self._plan.readable if os.path.exists(p)]
+            devices = [(f"/dev/{n}", landlock.WRITE) for n in ("null", "zero", "full", "random", "urandom")]
+            landlock.restrict([*readable, *devices, (self._folder, landlock.WRITE)])
+            seccomp.apply(seccomp.program(seccomp.Policy(families=(), signals=landlock.abi() >= 6)))
+
+    # --- what the supervisor asks for -------------------------------------------------------------------------------
+
+    def _spawn(self, fds: list[int]) -> None:
+        out, err, claim, *joined = fds
+        self._join(joined)
+        resident.settle(out, err, claim, self._folder, self._confine, self._worker, self._bounds)
+
+    def _join(self, joined: list[int]) -> None:
+        """Move to a fork's namespaces, which we own by having made them."""
+        if joined:
+            user, mounts = joined
+            kernel.setns(user, kernel.CLONE_NEWUSER)
+            kernel.setns(mounts, kernel.CLONE_NEWNS)
+            os.chdir(WORK)
+
+    def _branch(self, fds: list[int]) -> None:
+        """A helper that makes namespaces with a copy of the folders, hands them over and ends."""
+        reply, *joined = fds
+        channel = socket.socket(fileno=reply)
+        try:
+            self._join(joined)
+            namespaces.become_mapped(self._proc, kernel.CLONE_NEWNS)
+            namespaces.copy_folders(self._bounds.disk_mb, self._bounds.inodes)
+            work = os.open(WORK, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            send(channel, {"up": True}, [work, *self._namespace_fds()])
+        except OSError as error:
+            send(channel, {"broken": str(error)})
+
+
+def _reap(*_: object) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass

@@ -1,0 +1,139 @@
+"""A root of its own for a profile, and inside it a work folder of its own for each session.
+
+The zygote moves once into a mount namespace that holds nothing but the interpreter, its libraries and a few device files,
+read-only. A session copies those few mounts and adds one tmpfs, so that opening one is cheap.
+"""
+
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from turnwise.tool_servers.guest import files, kernel
+from turnwise.tool_servers.guest.plan import NOBODY, WORK
+
+__all__ = ["become_mapped", "copy_folders", "enter_root", "loopback_up", "map_self", "session_folders"]
+
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_TEXTS = {
+    "etc/passwd": f"sandbox:x:{NOBODY}:{NOBODY}::{WORK}:/bin/sh\n",
+    "etc/group": f"sandbox:x:{NOBODY}:\n",
+    "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+}
+_BOX = "/box"
+_FOLDERS = {"work": WORK, "tmp": "/tmp", "shm": "/dev/shm"}
+_OLD = "/old"
+_IFF_UP, _SIOCSIFFLAGS = 1, 0x8914
+
+
+def enter_root(readable: Sequence[str], ordinary: bool) -> None:
+    """Leave the host's files for a root with only `readable` in it. `ordinary`: not root, so through a user namespace."""
+    uid, gid = os.geteuid(), os.getegid()
+    kernel.unshare(kernel.CLONE_NEWNS | (kernel.CLONE_NEWUSER if ordinary else 0))
+    if ordinary:
+        map_self("/proc", 0, uid, 0, gid)
+    kernel.private()
+    # Mounted over /tmp, which pivot_root bares again: sources below the host's /tmp stay reachable.
+    kernel.mount("tmpfs", "/tmp", "tmpfs", 0, "mode=755,size=1m,nr_inodes=4096")
+    os.mkdir("/tmp" + _OLD)
+    kernel.pivot_root("/tmp", "/tmp" + _OLD)
+    os.chdir("/")
+    for place in (_BOX, *_FOLDERS.values(), "/etc", "/dev", "/proc"):
+        Path(place).mkdir(parents=True, exist_ok=True)
+    for path, text in _TEXTS.items():
+        Path("/", path).write_text(text)
+    for name in _DEVICES:
+        _show(f"/dev/{name}", devices=True)
+    for path in _outermost(readable):
+        _show(path)
+    for name in ("fd", "stdin", "stdout", "stderr"):
+        os.symlink("/proc/self/fd" + {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}[name], f"/dev/{name}")
+    kernel.unmount(_OLD)
+    os.rmdir(_OLD)
+    kernel.read_only("/", devices=True)
+
+
+def _outermost(paths: Sequence[str]) -> list[str]:
+    """Without what lies below another one."""
+    kept: list[str] = []
+    for path in sorted({os.path.normpath(p) for p in paths}):
+        if not kept or not path.startswith(kept[-1].rstrip("/") + "/"):
+            kept.append(path)
+    return kept
+
+
+def _show(path: str, devices: bool = False) -> None:
+    """Bind a path of the host; a link becomes the same link, and what it names is left to the caller."""
+    source = Path(_OLD + path)
+    if source.is_symlink():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(path):
+            os.symlink(os.readlink(source), path)
+        return
+    if not source.exists():
+        return
+    if source.is_dir():
+        Path(path).mkdir(parents=True, exist_ok=True)
+    else:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    kernel.bind(str(source), path)
+    kernel.read_only(path, devices=devices)
+
+
+def session_folders(disk_mb: int, inodes: int, owner: int | None) -> None:
+    """In a fresh mount namespace: an empty work folder, /tmp and /dev/shm, which share one size. `owner`: outer user, if root."""
+    kernel.mount("tmpfs", _BOX, "tmpfs", 6, f"mode=755,size={disk_mb}m,nr_inodes={inodes + 4}")  # nosuid, nodev
+    for name, target in _FOLDERS.items():
+        path = f"{_BOX}/{name}"
+        os.mkdir(path, 0o700)
+        if owner is not None:
+            os.chown(path, owner, owner)
+        kernel.bind(path, target)
+    kernel.unmount(_BOX)
+    os.chdir(WORK)
+
+
+def copy_folders(disk_mb: int, inodes: int) -> None:
+    """In a fresh mount namespace of a session: folders like those that are there, over them."""
+    old = {name: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for name, path in _FOLDERS.items()}
+    kernel.mount("tmpfs", _BOX, "tmpfs", 6, f"mode=755,size={disk_mb}m,nr_inodes={inodes + 4}")
+    for name, target in _FOLDERS.items():
+        path = f"{_BOX}/{name}"
+        os.mkdir(path, 0o700)
+        new = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        files.clone(old[name], new)
+        kernel.bind(path, target)
+        os.close(new)
+        os.close(old[name])
+    kernel.unmount(_BOX)
+    os.chdir(WORK)
+
+
+def map_self(proc: str | int, inside: int, uid: int, inside_gid: int, gid: int) -> None:
+    """After unshare(CLONE_NEWUSER): one user and one group. `proc`: path or fd of a procfs."""
+    where = {"dir_fd": proc} if isinstance(proc, int) else {}
+    prefix = "" if isinstance(proc, int) else f"{proc}/"
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{inside} {uid} 1"), ("gid_map", f"{inside_gid} {gid} 1")):
+        fd = os.open(f"{prefix}self/{name}", os.O_WRONLY | os.O_CLOEXEC, **where)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+
+def become_mapped(proc: int, flags: int = 0) -> None:
+    """Into a new user namespace (and others by `flags`) in which we are nobody, and have every right over what is made there."""
+    uid, gid = os.geteuid(), os.getegid()
+    kernel.dumpable(True)  # or /proc/self belongs to root
+    kernel.unshare(kernel.CLONE_NEWUSER | flags)
+    map_self(proc, NOBODY, uid, NOBODY, gid)
+    kernel.dumpable(False)
+
+
+def loopback_up() -> None:
+    """127.0.0.1 answers within the session."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))

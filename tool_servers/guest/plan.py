@@ -1,0 +1,47 @@
+"""The two records that cross into the guest: what a zygote prepares, and what one session may use."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["NOBODY", "WORK", "Bounds", "Plan"]
+
+NOBODY = 65534
+"""User and group that the model's code sees itself as."""
+WORK = "/work"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a zygote prepares once."""
+
+    profile: str
+    worker: str
+    """Path of the worker's file."""
+    level: int
+    """A `Level` as a number: 0 rlimits, 1 landlock, 2 namespaces."""
+    imports: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
+    """Folders added to the import path."""
+    readable: tuple[str, ...] = ()
+    """Host paths that sessions read, at the same place; what does not exist is left out."""
+    group: str = ""
+    """Name of the cgroup that sessions' groups go into; "" for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """One session: `Limits` field for field (units there), and what its worker gets."""
+
+    wall_s: float
+    cpu_s: float
+    memory_mb: int
+    processes: int
+    open_files: int
+    disk_mb: int
+    inodes: int
+    output_kb: int
+    output_stop_mb: int
+    value_kb: int
+    calls: int
+    seed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])

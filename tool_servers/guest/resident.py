@@ -1,0 +1,164 @@
+"""The process in which the model's code lives. What it says to its supervisor is a claim, whoever wrote the code that says it.
+
+fd 0 nothing, 1 and 2 pipes to the supervisor, 3 the claim channel; no other
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NoReturn
+
+from turnwise.tool_servers.guest import kernel
+from turnwise.tool_servers.guest.frames import Frames, packed
+from turnwise.tool_servers.guest.plan import WORK, Bounds
+
+__all__ = ["settle"]
+
+CLAIM = 3
+_SPARE = {1: 4, 2: 5}
+"""Where a second hold on the output pipes is, for code that closes its own."""
+_ENVIRONMENT = {
+    "HOME": WORK,
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "TMPDIR": "/tmp",
+    "USER": "sandbox",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+def settle(
+    out: int, err: int, claim: int, folder: str, confine: Callable[[], None], worker: ModuleType, bounds: Bounds
+) -> NoReturn:
+    """Never returns. `confine` gives up all rights; from there on no line of ours is trusted."""
+    status = 1
+    try:
+        os.setsid()
+        _take_fds(out, err, claim)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.environ.clear()
+        os.environ.update(_ENVIRONMENT, HOME=folder)
+        os.umask(0o022)
+        confine()
+        for name in [n for n in sys.modules if n == "turnwise" or n.startswith("turnwise.")]:
+            del sys.modules[name]
+        _Resident(socket.socket(fileno=CLAIM), worker, bounds).run()
+        status = 0
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.write(2, f"the session's process did not start: {type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(status)
+
+
+def _take_fds(out: int, err: int, claim: int) -> None:
+    """Exactly the descriptors of the list above."""
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    high = [os.dup2(fd, 64 + i, inheritable=False) for i, fd in enumerate((nothing, out, err, claim, out, err))]
+    for number, fd in enumerate(high):
+        os.dup2(fd, number, inheritable=number < CLAIM)
+    os.closerange(len(high), os.sysconf("SC_OPEN_MAX"))
+    sys.stdin = open(0, closefd=False)
+    sys.stdout = open(1, "w", buffering=8192, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stdout.reconfigure(line_buffering=True)
+    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+
+
+class _Resident:
+    """The loop: a request, the worker, a claim."""
+
+    def __init__(self, channel: socket.socket, worker: ModuleType, bounds: Bounds) -> None:
+        self._channel, self._module, self._bounds = channel, worker, bounds
+        self._frames = Frames()
+        self._streams = (sys.stdout, sys.stderr)
+
+    def run(self) -> None:
+        self._say({"hello": True})
+        try:
+            self._worker = self._module.Worker(dict(self._bounds.settings), self._bounds.seed)
+        except Exception as error:
+            self._say({"ready": False, "error": f"{type(error).__name__}: {error}"})
+            return
+        self._flush()
+        self._say({"ready": True})
+        fds: list[int] = []
+        while True:
+            data, more, _, _ = socket.recv_fds(self._channel, 1 << 18, 8)
+            if not data:
+                return
+            fds += more
+            for message, _ in self._frames.feed(data):
+                if "fork" in message:
+                    self._fork(message, fds)
+                    fds = []
+                else:
+                    self._say(self._answer(message))
+
+    def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
+        for fd, spare in _SPARE.items():
+            with contextlib.suppress(OSError):
+                os.dup2(spare, fd)
+        claim: dict[str, Any] = {"call": message["call"]}
+        try:
+            value = self._worker.handle(message["tool"], message["arguments"])
+            size = len(json.dumps(value, allow_nan=False))
+            if size > self._bounds.value_kb * 1024:
+                raise ValueError(f"the result has {size} bytes as JSON, at most {self._bounds.value_kb} kB are allowed")
+            claim |= {"ok": True, "value": value}
+        except Exception as error:
+            own = type(error).__module__ == self._module.__name__
+            claim |= {"ok": False, "error": str(error) if own else f"{type(error).__name__}: {error}"}
+        self._flush()
+        return claim
+
+    def _flush(self) -> None:
+        for stream in (sys.stdout, sys.stderr, *self._streams):
+            with contextlib.suppress(Exception):
+                stream.flush()
+
+    def _say(self, claim: dict[str, Any]) -> None:
+        self._channel.sendall(packed(claim))
+
+    def _fork(self, message: dict[str, Any], fds: list[int]) -> None:
+        """A twin of this process, an orphan at once, in the namespaces whose descriptors came along."""
+        generator: Any = sys.modules.get("random")
+        state = generator and generator.getstate()  # Python seeds it anew in every child
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            for fd in fds:
+                os.close(fd)
+            self._say({"forked": message["fork"]})
+            return
+        if os.fork():
+            os._exit(0)
+        try:
+            if state:
+                generator.setstate(state)
+            self._move(fds)
+            self._say({"hello": True})
+            self._say({"ready": True})
+        except BaseException:
+            os._exit(1)
+
+    def _move(self, fds: list[int]) -> None:
+        out, err, claim, user, mounts = fds
+        kernel.setns(user, kernel.CLONE_NEWUSER)
+        kernel.setns(mounts, kernel.CLONE_NEWNS)
+        kernel.drop_capabilities()
+        os.chdir(WORK)
+        for fd, number in ((out, 1), (err, 2), (claim, CLAIM), (out, _SPARE[1]), (err, _SPARE[2])):
+            os.dup2(fd, number, inheritable=number in (1, 2))
+        for fd in fds:
+            os.close(fd)
+        os.setsid()

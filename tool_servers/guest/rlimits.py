@@ -1,0 +1,36 @@
+"""Limits that a process carries itself and passes on to its children; the second line behind the supervisor."""
+
+import resource
+
+from turnwise.tool_servers.guest.plan import Bounds
+
+__all__ = ["set_limits"]
+
+_ADDRESS_SPACE_MB = 4096
+"""On top of the memory limit: threads and numeric libraries reserve far more than they use."""
+MOST_PROCESSES = 4096
+"""Hard bound of a family of forks; the soft one is the session's, and nobody inside may raise it."""
+
+
+def set_limits(bounds: Bounds, counted: int) -> None:
+    """Of this process. `counted`: processes of ours that the kernel counts with the session's."""
+    space = (_ADDRESS_SPACE_MB + bounds.memory_mb) << 20
+    cpu = int(bounds.cpu_s) + 2
+    disk = bounds.disk_mb << 20
+    for kind, soft, hard in (
+        (resource.RLIMIT_AS, space, space),
+        (resource.RLIMIT_CPU, cpu, cpu + 1),
+        (resource.RLIMIT_NOFILE, bounds.open_files, bounds.open_files),
+        (resource.RLIMIT_FSIZE, disk, disk),
+        (resource.RLIMIT_NPROC, bounds.processes + counted, MOST_PROCESSES),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_MEMLOCK, 0, 0),
+        (resource.RLIMIT_MSGQUEUE, 0, 0),
+        (resource.RLIMIT_NICE, 0, 0),
+        (resource.RLIMIT_RTPRIO, 0, 0),
+        (resource.RLIMIT_SIGPENDING, 256, 256),
+    ):
+        most = resource.getrlimit(kind)[1]
+        if most != resource.RLIM_INFINITY:
+            soft, hard = min(soft, most), min(hard, most)
+        resource.setrlimit(kind, (soft, hard))

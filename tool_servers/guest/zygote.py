@@ -1,0 +1,147 @@
+"""The process that sessions are forked from: a profile's imports are done in it, and nothing else ever runs in it.
+
+    argument: number of a socket to the server, where the plan comes first and then, for each session, a connection (a descriptor)
+
+It ends when the server closes the socket, after the last of its sessions, and removes what they could not remove themselves.
+"""
+
+import contextlib
+import gc
+import importlib
+import importlib.util
+import os
+import signal
+import socket
+import sys
+from types import ModuleType
+from typing import Any
+
+from turnwise.tool_servers.guest import kernel, namespaces
+from turnwise.tool_servers.guest.cgroups import Group, Groups, find_groups
+from turnwise.tool_servers.guest.frames import Frames, packed
+from turnwise.tool_servers.guest.plan import Plan
+from turnwise.tool_servers.guest.supervisor import Supervisor
+
+__all__ = ["main"]
+
+_IMPORT_TIME = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LANG": "C.UTF-8"}
+"""Numeric libraries start their threads at import; a fork would not have them."""
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until the server is gone. What stops it from starting is said on the socket."""
+    control = socket.socket(fileno=int(arguments[0]))
+    _close_all_but(control.fileno())
+    try:
+        plan = Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in _first(control).items()})
+        zygote = Zygote(plan, control)
+    except Exception as error:
+        control.sendall(packed({"broken": f"{type(error).__name__}: {error}"}))
+        return
+    control.sendall(packed({"ready": True, "cgroups": zygote.groups.version if zygote.groups else 0}))
+    zygote.serve()
+
+
+def _close_all_but(kept: int) -> None:
+    nothing = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1):
+        os.dup2(nothing, number)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _first(control: socket.socket) -> dict[str, Any]:
+    frames = Frames()
+    while data := control.recv(1 << 16):
+        for message, _ in frames.feed(data):
+            return message
+    raise EOFError("no plan")
+
+
+def _worker(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("session_worker", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Zygote:
+    """Holds the imports; forks a supervisor for each connection it is given."""
+
+    def __init__(self, plan: Plan, control: socket.socket) -> None:
+        self._plan, self._control = plan, control
+        os.environ.clear()
+        os.environ.update(_IMPORT_TIME)
+        sys.path += plan.sites
+        for name in ("random", *plan.imports):
+            importlib.import_module(name)
+        self._worker = _worker(plan.worker)
+        self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.groups: Groups | None = find_groups(plan.group) if plan.group else None
+        self._root = os.geteuid() == 0
+        if plan.level >= 2:
+            namespaces.enter_root(plan.readable, ordinary=not self._root)
+        else:
+            kernel.subreaper()
+        kernel.dumpable(False)
+        self._supervisors: dict[int, Group | None] = {}
+        self._number = 0
+        gc.collect()
+        gc.freeze()
+
+    def serve(self) -> None:
+        signal.signal(signal.SIGCHLD, self._reap)
+        frames, fds = Frames(), list[int]()
+        while True:
+            data, more, _, _ = socket.recv_fds(self._control, 1 << 16, 64)
+            if not data:
+                break
+            fds += more
+            for _ in frames.feed(data):
+                self._fork(socket.socket(fileno=fds.pop(0)))
+        self._leave()
+
+    def _fork(self, link: socket.socket) -> None:
+        self._number += 1
+        group = self.groups.group(f"s{os.getpid()}-{self._number}") if self.groups else None
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # or its end could be seen before it is known
+        child = os.fork()
+        if not child:
+            try:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+                self._control.close()
+                Supervisor(self._plan, self._worker, self._proc, link, group, self._root).run()
+            finally:
+                os._exit(0)
+        self._supervisors[child] = group
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        link.close()
+
+    def _reap(self, *_: object) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+                if (group := self._supervisors.pop(pid, None)) is not None:
+                    _remove_in_time(group)
+
+    def _leave(self) -> None:
+        """Supervisors see the same end of the server and finish by themselves."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for pid, group in list(self._supervisors.items()):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+            if group is not None:
+                _remove_in_time(group)
+        if self.groups:
+            self.groups.remove()
+
+
+def _remove_in_time(group: Group) -> None:
+    """A supervisor that was killed leaves processes that die in this moment."""
+    for _ in range(200):
+        if group.remove():
+            return
+        signal.sigtimedwait([], 0.01)
