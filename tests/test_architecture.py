@@ -13,7 +13,19 @@ ROOT = Path(__file__).parents[1]
 PARTS = ("turnwise", "tool_servers", "envs", "agents", "trainers")
 FLOORS = {"turnwise": 0, "tool_servers": 1, "envs": 2, "agents": 3, "trainers": 4, "cli": 5}
 METHODS = ("advantages", "losses", "rewards", "rollouts", "samplers", "transforms")
-OPTIONAL = ("torch.utils.tensorboard", "wandb", "vllm", "ray", "playwright", "docker", "mcp", "peft", "matplotlib")
+OPTIONAL = (
+    "torch.utils.tensorboard",
+    "wandb",
+    "vllm",
+    "ray",
+    "playwright",
+    "docker",
+    "mcp",
+    "peft",
+    "matplotlib",
+    "duckdb",
+    "tantivy",
+)
 """What a function may import when it runs: heavy packages that not everybody has."""
 HEAVY = ("torch", "transformers", "peft", "matplotlib")
 GLOBAL_RANDOM = ("random", "secrets", "uuid")
