@@ -26,6 +26,8 @@ class Plan:
     """Host paths that sessions read, at the same place; what does not exist is left out."""
     group: str = ""
     """Name of the cgroup that sessions' groups go into; "" for none."""
+    first_user: int = 0x70000000
+    """As root, a session runs as user `first_user` + process id of its supervisor: no two that share a kernel share one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,6 @@ __all__ = ["Supervisor"]
 
 _START_S, _FORK_S, _KILL_S = 30.0, 10.0, 2.0
 _TICK_S, _IDLE_TICK_S = 0.02, 0.25
-_FIRST_USER = 0x70000000
-"""As root, session n of this host runs as user _FIRST_USER + process id of its supervisor: no two share one."""
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -46,7 +44,7 @@ class Supervisor:
     def __init__(self, plan: Plan, worker: ModuleType, proc: int, link: socket.socket, group: Group | None, root: bool) -> None:
         self._plan, self._worker, self._proc, self._link, self._group = plan, worker, proc, link, group
         self._meter = Meter(proc)
-        self._user = _FIRST_USER + os.getpid() if root else None
+        self._user = plan.first_user + os.getpid() if root else None
         self._members: dict[int, Member] = {}
         self._watched: dict[int, Member] = {}
         self._epoll = select.epoll()
