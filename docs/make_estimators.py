@@ -117,7 +117,8 @@ def enumeration_table() -> str:
 
 def methods_table() -> str:
     lines = ["| slot | name | what | parameters |", "|---|---|---|---|"]
-    for slot, package in (("advantage", "turnwise.trainers.advantages"), ("loss", "turnwise.trainers.losses")):
+    for slot in ("advantage", "transform", "loss"):
+        package = f"turnwise.trainers.{slot}{'es' if slot == 'loss' else 's'}"
         for name in names(package):
             cls = resolve(package, name)
             lines.append(_method(slot, name, _module_doc(cls), cls))
