@@ -134,14 +134,14 @@ def test_an_answer_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(index._engine, "rank", counted)  # pyright: ignore[reportPrivateUsage]
     assert index.search(" NILE! ", 3) is first and asked == []
-    index.search("rhine", 3), index.search("sea", 3), index.search("nile", 3)
-    assert asked == ["rhine", "sea", "nile"]
+    found = [index.search(query, 3) for query in ("rhine", "sea", "nile")]
+    assert asked == ["rhine", "sea", "nile"] and found[2] == first
 
 
 def test_threads_agree(index: DiskIndex) -> None:
     queries = ["nile river", "filler item", "quokka", "sea north", "sugar"] * 20
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda query: ids(index, query), queries))
+        found = list(pool.map(ids, [index] * len(queries), queries))
     assert found[:5] * 20 == found
 
 

@@ -291,7 +291,7 @@ def test_memory_of_a_writable_copy_is_bounded(tmp_path: Path) -> None:
         process.close()
 
 
-@pytest.mark.parametrize("settings", [{"engin": "sqlite"}, {"engine": "mysql"}, {"mode": "rw"}])
+@pytest.mark.parametrize("settings", [{"engin": "sqlite"}, {"engine": "mysql"}, {"mode": "rw"}, {"database": "nope.db"}])
 def test_wrong_settings(settings: dict[str, Any]) -> None:
     done = subprocess.run(
         [sys.executable, "-I", "-c", DRIVER, str(WORKER), json.dumps(settings)], capture_output=True, text=True, check=False

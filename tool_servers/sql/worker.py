@@ -42,8 +42,7 @@ FUNCTIONS = frozenset(
 )
 """Not here: what makes files, loads code or memory (load_extension, zeroblob, randomblob), what has no end inside one opcode
 (json_patch), and random(), whose results nobody could repeat. printf and trim are ours, see `_bounded_functions`."""
-_RENAMES = ("sqlite_rename_column", "sqlite_rename_table", "sqlite_rename_test", "sqlite_rename_quotefix")
-ALTER_FUNCTIONS = frozenset({*_RENAMES, "sqlite_drop_column"})
+ALTER_FUNCTIONS = frozenset({"sqlite_drop_column", *(f"sqlite_rename_{n}" for n in ("column", "table", "test", "quotefix"))})
 """SQLite's own, called inside ALTER TABLE; no statement can name them."""
 PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"})
 SPY_TABLES = frozenset({"sqlite_stmt", "dbstat", "sqlite_dbpage", "bytecode", "tables_used"})
@@ -73,8 +72,7 @@ class Caps:
     query_s: float = 5.0
     memory_mb: int = 256
     """What the engine may take; the sandbox bounds the process."""
-    count_rows: int = 100_000
-    """Rows beyond max_rows are counted up to this."""
+    count_rows: int = 100_000  # beyond max_rows
 
 
 CAPS = Caps()
@@ -133,6 +131,7 @@ class Sqlite:
             self._connection.executescript(script)
             self._connection.commit()
         self.close = self._connection.close
+        self.schema()  # a file that is no database is an error now, not the model's first result
         self._harden(*[f"hard_heap_limit = {caps.memory_mb << 20}"] * alone)
 
     def run(self, sql: str) -> dict[str, Any]:
@@ -383,6 +382,8 @@ class Worker:
             raise ValueError(f"sql settings: expected engine sqlite|duckdb, mode read-only|writable, got {engine}, {mode}.")
         caps = Caps(**{k: v for k, v in settings.items() if k in names})
         database, script, writable = settings.get("database"), settings.get("script", ""), mode == "writable"
+        if database is not None and not Path(database).is_file():
+            raise ValueError(f"sql settings: there is no file {database!r} in the work folder.")
         if engine == "duckdb":
             self.engine: Sqlite | Duck = Duck(database, script, writable, caps, seed)
         else:
