@@ -9,7 +9,7 @@ import re
 
 from turnwise.envs.math.grading import bare
 
-__all__ = ["components", "extracted", "is_word", "plain_text", "split_unit", "symbolic_text", "without_name"]
+__all__ = ["components", "extracted", "is_word", "last_box", "plain_text", "split_unit", "symbolic_text", "without_name"]
 
 MAX_LENGTH = 160
 """Characters of an expression that is parsed."""
@@ -84,10 +84,11 @@ def extracted(reply: str) -> str | None:
     end = reply.rfind("</answer>")
     start = reply.rfind("<answer>", 0, end) if end >= 0 else -1
     text = reply[start + 8 : end].strip() if start >= 0 else None
-    return _last_box(reply if text is None else text) or text
+    return last_box(reply if text is None else text) or text
 
 
-def _last_box(text: str) -> str | None:
+def last_box(text: str) -> str | None:
+    """What stands in the last `\\boxed{...}`; None if there is none or it is not closed."""
     boxes = list(_BOXED.finditer(text))
     if not boxes:
         return None

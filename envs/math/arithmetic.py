@@ -48,7 +48,7 @@ from turnwise.envs.tools import tool
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.types import Task
 
-__all__ = ["HABITS", "Arithmetic", "novice_action"]
+__all__ = ["HABITS", "Arithmetic", "make_arithmetic", "novice_action"]
 
 Style = Literal["plain", "terse"]
 STYLES = ("plain", "terse")
@@ -118,11 +118,8 @@ class Arithmetic(ToolEnv):
 
     @override
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
-        tree, value = build_tree(Draws(rng), _overridden(LEVELS[difficulty], self._operations, self._nesting))
-        text = text_of(tree, spaced=self.style == "plain")
-        name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        prompt = f"Calculate {text} exactly." if self.style == "plain" else text
-        return Task(f"arithmetic/{self.style}/{name}", prompt, show(value), difficulty, {"tree": tree})
+        level = _overridden(LEVELS[difficulty], self._operations, self._nesting)
+        return make_arithmetic(rng, difficulty, level, self.style)
 
     @override
     def question(self, task: Task) -> str:
@@ -150,6 +147,15 @@ class Arithmetic(ToolEnv):
             if expression not in done:
                 return self.format.call("calculator", {"expression": expression})
         return self.format.final(self.task.answer)
+
+
+def make_arithmetic(rng: np.random.Generator, difficulty: int, level: Level | None = None, style: Style = "plain") -> Task:
+    """A random task of that level; `level` overrides what the level says."""
+    tree, value = build_tree(Draws(rng), level or LEVELS[difficulty])
+    text = text_of(tree, spaced=style == "plain")
+    name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    prompt = f"Calculate {text} exactly." if style == "plain" else text
+    return Task(f"arithmetic/{style}/{name}", prompt, show(value), difficulty, {"tree": tree})
 
 
 def _count(operations: int) -> str:

@@ -134,7 +134,7 @@ def text_of(tree: Tree, spaced: bool) -> str:
 
 def _operand(tree: Tree, rank: int, spaced: bool) -> str:
     text = text_of(tree, spaced)
-    bare = "/" not in tree if isinstance(tree, str) else _PRECEDENCE[tree[0]] >= rank
+    bare = not ("/" in tree or tree.startswith("-")) if isinstance(tree, str) else _PRECEDENCE[tree[0]] >= rank
     return text if bare else f"({text})"
 
 

@@ -47,13 +47,13 @@ class _Operand:
     """Whether it is an integer as written, so that a division by another one makes a fraction."""
 
 
-def calculate(expression: str) -> Result:
+def calculate(expression: str, *, max_length: int = MAX_LENGTH) -> Result:
     """The exact value of an expression. `^` (or `**`) binds tightest and to the right, then a sign, then * and /, then + and -.
 
     Raises CalculatorError for what is no expression, for a division by zero, and for anything beyond the bounds of this module.
     """
-    if len(expression) > MAX_LENGTH:
-        raise CalculatorError(f"the expression is longer than {MAX_LENGTH} characters.")
+    if len(expression) > max_length:
+        raise CalculatorError(f"the expression is longer than {max_length} characters.")
     stack = _Stack()
     waiting: list[str] = []
     wants_operand = True
