@@ -1,8 +1,9 @@
 """What a container of ours may do: one pure function from limits to the engine's settings, everything closed that can be closed.
 
-Inside, a trusted guest runs as root with three capabilities and no others: it becomes another user for the model's code (SETUID,
-SETGID) and ends what that user started (KILL). Two users, because code that could signal its own supervisor could turn every
-failure of the model into a failure of the sandbox, which is no reward of 0. The model's code has no capability at all.
+Inside, a trusted guest runs as root with six capabilities and no others: it becomes another user for the model's code (SETUID,
+SETGID), ends what that user started (KILL), reads and writes that user's files (CHOWN, DAC_OVERRIDE, FOWNER). Two users, because
+code that could signal its own supervisor could turn every failure of the model into a failure of the sandbox, which is no reward
+of 0. The model's code has no capability at all.
 """
 
 import json
@@ -15,7 +16,7 @@ from turnwise.tool_servers.sandbox.limits import Limits
 
 __all__ = ["CAPABILITIES", "container_settings"]
 
-CAPABILITIES = ("KILL", "SETGID", "SETUID")
+CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
 _PROFILE = Path(__file__).resolve().parents[1] / "images/seccomp.json"
 _MB = 1 << 20
 _GUEST_PROCESSES = 16
@@ -65,7 +66,7 @@ def container_settings(
         "Image": image,
         "Cmd": list(command),
         "User": "0:0",
-        "WorkingDir": "/work",
+        "WorkingDir": "/",
         "Env": ["LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"],
         "Labels": dict(labels),
         "AttachStdin": True,
@@ -88,7 +89,7 @@ def container_settings(
             "MemorySwap": memory,
             "NanoCpus": int(cpus * 1e9),
             "ShmSize": _MB,
-            "Tmpfs": {"/session": _tmpfs(limits, podman)},
+            "Tmpfs": {"/tmp": _tmpfs(limits, podman)},
             "Ulimits": _ulimits(limits, podman),
             "LogConfig": {"Type": "none", "Config": {}},
             **({"Runtime": runtime} if runtime else {}),

@@ -91,11 +91,14 @@ class Memory:
         self._task = asyncio.create_task(self._watch())
 
     async def met(self, container: str, wait_s: float) -> bool:
-        """Whether that container ran out of memory; the news may be `wait_s` late."""
+        """Whether that container ran out of memory since it was asked last; the news may be `wait_s` late."""
         event = self._met.setdefault(container, asyncio.Event())
-        with contextlib.suppress(asyncio.TimeoutError):
+        try:
             await asyncio.wait_for(event.wait(), wait_s)
-        return event.is_set()
+        except TimeoutError:
+            return False
+        event.clear()
+        return True
 
     def forget(self, container: str) -> None:
         self._met.pop(container, None)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiodocker import Docker
@@ -11,11 +11,11 @@ from aiodocker import Docker
 from turnwise.errors import SandboxFailure
 from turnwise.tool_servers.sandbox.docker_container import container_settings
 from turnwise.tool_servers.sandbox.docker_engine import GVISOR, Engine
-from turnwise.tool_servers.sandbox.docker_link import Link
+from turnwise.tool_servers.sandbox.docker_link import Pipe
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import Level
 
-__all__ = ["CANARIES", "probe"]
+__all__ = ["CANARIES", "Found", "probe"]
 
 CANARIES: Mapping[str, str] = {
     "it can write to the system's files": "open('/usr/canary', 'w')",
@@ -43,7 +43,9 @@ libc = ctypes.CDLL(None, use_errno=True)
 def call(*arguments):
     if libc.syscall(*arguments) < 0:
         raise OSError(ctypes.get_errno(), 'refused')
+print(json.dumps(['landlock', libc.syscall(444, None, 0, 1) > 0]), flush=True)
 for name, code in json.loads(sys.argv[1]).items():
+    sys.stdin.readline()
     child = os.fork()
     if child == 0:
         try:
@@ -54,39 +56,49 @@ for name, code in json.loads(sys.argv[1]).items():
             os._exit(1)
         os._exit(0)
     print(json.dumps([name, os.waitpid(child, 0)[1] != 0]), flush=True)
-    sys.stdin.readline()
 """
 
 
-async def probe(docker: Docker, engine: Engine, image: str, runtime: str, *, wall_s: float = 30.0) -> tuple[Level, Sequence[str]]:
-    """The level, and one line for each thing that is weaker than it should be. Raises SandboxFailure if nothing runs at all."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the attacks came to."""
+
+    level: Level
+    lost: tuple[str, ...]
+    """One line for each thing that is weaker than it should be."""
+    landlock: bool
+    """Whether the guest can take files away from the model's code with Landlock, on top of the container's walls."""
+
+
+async def probe(docker: Docker, engine: Engine, image: str, runtime: str, *, wall_s: float = 30.0) -> Found:
+    """Raises SandboxFailure if nothing runs at all."""
     names = {name: code for name, code in CANARIES.items() if engine.machine == "x86_64" or name not in _MACHINE_DEPENDENT}
     command = ["python3", "-I", "-S", "-c", _PROGRAM, json.dumps(names)]
     limits = replace(Limits(), memory_mb=128, disk_mb=1)
     settings: dict[str, Any] = container_settings(
         image, command, limits, labels={}, overhead_mb=32, runtime=runtime, podman=engine.podman
     )
-    link = await Link.start(docker, settings)
+    pipe, reader = await Pipe.reading(docker, settings)
     try:
         async with asyncio.timeout(wall_s):
-            lines = [await _next(link) for _ in names]
+            lines = [await _next(pipe, reader) for _ in range(len(names) + 1)]
     except TimeoutError as broken:
-        raise SandboxFailure("docker", f"the probe in a container of {image} gave no answer: {link.last_words}") from broken
+        raise SandboxFailure("docker", f"the probe in a container of {image} gave no answer: {pipe.last_words}") from broken
     finally:
-        await link.close()
+        await pipe.end()
     held: dict[str, bool] = dict(json.loads(line) for line in lines if line)
     if unknown := set(names) - {_DEADLY} - set(held):
-        raise SandboxFailure("docker", f"the probe in a container of {image} ended before {unknown}: {link.last_words}")
+        raise SandboxFailure("docker", f"the probe in a container of {image} ended before {unknown}: {pipe.last_words}")
     own = _GVISOR_OWN if runtime == GVISOR else ()
+    landlock = held.pop("landlock")
     holes = [name for name, fine in held.items() if not fine and name not in own]
-    return _level(holes, runtime), [*engine.missing, *holes]
+    return Found(_level(holes, runtime), (*engine.missing, *holes), landlock)
 
 
-async def _next(link: Link) -> bytes:
+async def _next(pipe: Pipe, reader: asyncio.StreamReader) -> bytes:
     """One verdict, and the word to go on: engines drop what was said right before the end."""
-    line = await link.reader.readline()
-    if line:
-        await link.write(b"\n")
+    line = await reader.readline()
+    pipe.write(b"\n")
     return line
 
 
