@@ -84,11 +84,11 @@ def _guard(door: Door) -> Any:
     """Checks the caller, and turns every error into a refusal."""
 
     @web.middleware
-    async def guard(request: web.Request, handle: _Handler) -> web.StreamResponse:
+    async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
             if request.path not in _OPEN_TO_ALL:
                 _check_caller(request, door)
-            return await handle(request)
+            return await handler(request)
         except web.HTTPRequestEntityTooLarge:
             return _refused(Refusal(Kind.TOO_LARGE, f"a request may have {MAX_BODY} bytes; put larger files in parts"))
         except web.HTTPException as error:

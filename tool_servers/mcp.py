@@ -13,9 +13,11 @@ sandbox, a full server or a lost session is a JSON-RPC error.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import mcp_types as types
@@ -50,11 +52,24 @@ _TOOLS_KEPT_MS = 3_600_000
 async def over_http(
     service: Service, table: SessionTable, body_s: float
 ) -> AsyncGenerator[Callable[[web.Request], Awaitable[web.StreamResponse]]]:
-    """A handler for /mcp. Enter and leave it in the same task."""
+    """A handler for /mcp."""
     calls = _Calls(service, table, "")
     manager = StreamableHTTPSessionManager(_server(calls), json_response=True, stateless=True, max_request_body_size=MAX_BODY)
-    async with manager.run():
+    running = asyncio.get_running_loop().create_future()
+    leave = asyncio.Event()
+
+    async def run() -> None:  # a task of its own, so that its task group does not wrap the errors of our caller
+        async with manager.run():
+            running.set_result(None)
+            await leave.wait()
+
+    task = asyncio.create_task(run())
+    await running
+    try:
         yield handler(manager.handle_request, body_s)
+    finally:
+        leave.set()
+        await task
 
 
 async def over_stdio(service: Service, table: SessionTable) -> None:
@@ -131,10 +146,20 @@ def _tool(spec: Mapping[str, Any], *, named: bool) -> types.Tool:
 
 
 def _content(result: ToolResult) -> types.CallToolResult:
-    value = "" if result.value is None else result.value if isinstance(result.value, str) else encoded(result.value).decode()
-    text = "\n".join(part.rstrip("\n") for part in (result.out, value, result.err) if part)
+    value, pictures = _pictures(result.value)
+    said = "" if value is None else value if isinstance(value, str) else encoded(value).decode()
+    text = "\n".join(part.rstrip("\n") for part in (result.out, said, result.err) if part)
     return types.CallToolResult(
-        content=[types.TextContent(text=text or f"({result.status}, no output)")],
-        structured_content=result_to(result),
+        content=[types.TextContent(text=text or f"({result.status}, no output)"), *pictures],
+        structured_content=result_to(replace(result, value=value)),
         is_error=result.status is not Status.OK,
     )
+
+
+def _pictures(value: Any) -> tuple[Any, list[types.ImageContent]]:
+    """A value without the picture in it, {"image": {"type", "base64"}}, and that picture."""
+    match value:
+        case {"image": {"type": str(kind), "base64": str(data)}, **rest}:
+            return rest or None, [types.ImageContent(mime_type=kind, data=data)]
+        case _:
+            return value, []

@@ -70,6 +70,7 @@ async def served(
             handle_signals=False,
             access_log=None,
             keepalive_timeout=listen.idle_s,
+            lingering_time=1.0,
             shutdown_timeout=table.capacity.grace_s,
             auto_decompress=False,
         )

@@ -32,6 +32,8 @@ __all__ = ["SessionTable"]
 _T = TypeVar("_T")
 _REMEMBERED = 20_000
 """Closed sessions whose end is still known; an older one is "unknown"."""
+_NO_LEASE_S = 1e6
+"""The table keeps the leases, for it also hears the heartbeats."""
 _HELP = {
     "turnwise_sessions_live": "Sessions that are open.",
     "turnwise_sessions_opened_total": "Sessions opened, forks included.",
@@ -148,7 +150,7 @@ class SessionTable:
         try:
             await self._wait_for_room([entry], need, entry.run)
             try:
-                entry.session = await self._broken_counted(self.sandbox.open(entry.spec))
+                entry.session = await self._broken_counted(self.sandbox.open(replace(entry.spec, lease_s=_NO_LEASE_S)))
             except BaseException:
                 self._rooms.leave(need)
                 raise
@@ -203,8 +205,10 @@ class SessionTable:
         return 1, spec.limits.memory_mb if self._counts_memory else 0
 
     async def _ready(self, entry: _Entry) -> None:
-        if entry.opening and not entry.opening.done():
-            await asyncio.shield(entry.opening)
+        if entry.session is None and entry.opening:
+            await asyncio.wait([entry.opening])
+            if not entry.closing:
+                entry.opening.result()
         if entry.closing:
             raise Refusal(Kind.CLOSED, f"session {entry.spec.id!r} is being closed")
 

@@ -1,4 +1,4 @@
-"""The command line: envs, play, eval, train, explain.
+"""The command line: envs, play, eval, train, explain, serve.
 
 Standard output is for results, standard error for progress and errors. Exit codes: 0 done, 1 nothing could be measured, 2 a wrong
 argument or setting, 130 interrupted.
@@ -29,6 +29,7 @@ from turnwise import __version__
 from turnwise.agents.person import spell, usage
 from turnwise.cli_eval import run_eval
 from turnwise.cli_parsing import env_id, needs_torch
+from turnwise.cli_serve import EXAMPLES, HELP, add_arguments, run_serve
 from turnwise.envs.core import TurnEnv
 from turnwise.envs.registration import ids
 from turnwise.errors import ConfigError, TurnwiseError
@@ -88,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     _eval_parser(verbs)
     _train_parser(verbs)
     _explain_parser(verbs)
+    add_arguments(_verb(verbs, "serve", run_serve, HELP, EXAMPLES))
     return top
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import os
 import time
@@ -36,7 +37,7 @@ from turnwise.tool_servers.wire import (
     spec_to,
 )
 
-__all__ = ["Patience", "RemoteSandbox"]
+__all__ = ["Patience", "RemoteSandbox", "RemoteSession"]
 
 _UNIX = "unix:"
 _BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
@@ -110,7 +111,7 @@ class RemoteSandbox:
         self._servers = []
         await self._stack.aclose()
 
-    async def open(self, spec: SessionSpec) -> Session:
+    async def open(self, spec: SessionSpec) -> RemoteSession:
         """A session on the server of its id, or on the next one while that is down.
 
         Raises ConfigError for a wrong spec and SandboxFailure if no server has room or answers.
@@ -145,6 +146,11 @@ class RemoteSession:
     def id(self) -> str:
         """The caller's."""
         return self._spec.id
+
+    @property
+    def address(self) -> str:
+        """Of its server."""
+        return self._server.address
 
     async def call(self, seq: int, tool: str, arguments: Mapping[str, Any], *, wall_s: float | None = None) -> ToolResult:
         """See `Session.call`. Sent again with the same `seq` while the answer is lost."""
@@ -224,7 +230,7 @@ class _Server:
 
     # --- sessions ---------------------------------------------------------------------------------------------------------
 
-    async def open(self, spec: SessionSpec, body: bytes, *, give_up_unreachable: bool = False) -> Session:
+    async def open(self, spec: SessionSpec, body: bytes, *, give_up_unreachable: bool = False) -> RemoteSession:
         try:
             await self.ask("POST", "/v1/sessions", body, give_up_unreachable=give_up_unreachable)
         except asyncio.CancelledError:
@@ -232,7 +238,7 @@ class _Server:
             raise
         return self.session(spec)
 
-    def session(self, spec: SessionSpec) -> Session:
+    def session(self, spec: SessionSpec) -> RemoteSession:
         self._live.add(spec.id)
         return RemoteSession(self, spec)
 
@@ -283,6 +289,12 @@ class _Server:
             asked_pause = 0.0
             try:
                 status, headers, answer = await self._once(method, path, body, min(left, self._answer_s(work_s)))
+            except _BROKEN as error:
+                self.down = isinstance(error, aiohttp.ClientConnectorError)
+                trouble = "no answer" if isinstance(error, TimeoutError) else f"{type(error).__name__} {error}".rstrip()
+                if self.down and give_up_unreachable:
+                    raise _Unreachable("server", f"{self.address}: {trouble}", retriable=True) from error
+            else:
                 if status < 300:
                     return answer
                 refusal = _json_of(answer)
@@ -290,11 +302,6 @@ class _Server:
                     raise raised_by(status, refusal)
                 trouble = str(refusal["error"]["detail"])
                 asked_pause = _seconds(headers.get("Retry-After", ""))
-            except _BROKEN as error:
-                self.down = isinstance(error, aiohttp.ClientConnectorError)
-                trouble = f"{type(error).__name__} {error}".rstrip()
-                if self.down and give_up_unreachable:
-                    raise _Unreachable("server", f"{self.address}: {trouble}", retriable=True) from error
             wait = _jittered(max(pause, min(asked_pause, self._patience.longest_pause_s)))
             if time.monotonic() + wait >= deadline:
                 raise SandboxFailure("server", f"{self.address}: {trouble}; gave up") from None
@@ -306,9 +313,10 @@ class _Server:
 
     async def _once(self, method: str, path: str, body: bytes | None, within_s: float) -> tuple[int, Mapping[str, str], bytes]:
         url = URL(self._base + path, encoded=True)
+        data = io.BytesIO(body) if body and len(body) > _LARGE else body
         async with (
             asyncio.timeout(within_s),
-            self._http.request(method, url, data=body, timeout=_NO_TIMEOUT, allow_redirects=False) as response,
+            self._http.request(method, url, data=data, timeout=_NO_TIMEOUT, allow_redirects=False) as response,
         ):
             answer = await response.read()
         self.down = False
@@ -320,6 +328,8 @@ class _Server:
         task.add_done_callback(self._tasks.discard)
 
 
+_LARGE = 1 << 20
+"""Bytes that are sent piece by piece."""
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 """Ours bounds the whole attempt."""
 
