@@ -93,7 +93,7 @@ def test_nothing_of_the_machine_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     assert "tw-secret-4711" not in result.out + result.err
     assert set(result.out.split("\n/")[0].split()) >= {"HOME=/work", "PATH=/usr/local/bin:/usr/bin:/bin"}
     assert "root:" not in result.out and result.out.endswith("\n1000\n")
-    assert set(sh("ls /").out.split()) <= {*"bin dev etc lib lib32 lib64 libx32 sbin tmp usr work".split()}
+    assert set(sh("ls /").out.split()) <= {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "sbin", "tmp", "usr", "work"}
 
 
 def test_only_three_descriptors() -> None:
@@ -106,7 +106,7 @@ def test_no_network() -> None:
         result = sh(f"cat /proc/net/dev; exec 3<>/dev/tcp/127.0.0.1/{port}", Box(proc=True))
         bash = asyncio.run(run(["bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/{port}"]))
     assert [line.split(":")[0].strip() for line in result.out.splitlines()[2:]] == ["lo"]
-    assert bash.status is Status.ERROR and "refused" in bash.err or "unreachable" in bash.err
+    assert (bash.status is Status.ERROR and "refused" in bash.err) or "unreachable" in bash.err
 
 
 @needs_python
@@ -165,8 +165,8 @@ def test_processes_are_bounded() -> None:
 
 
 def test_disk_and_files_are_bounded() -> None:
-    fill = "for f in /work/a /tmp/a /dev/shm/a; do dd if=/dev/zero of=$f bs=1M count=40 2>/dev/null; done; du -cm /work /tmp /dev/shm"
-    result = sh(f"{fill} | tail -1", disk_mb=8)
+    fill = "for f in /work/a /tmp/a /dev/shm/a; do dd if=/dev/zero of=$f bs=1M count=40 2>/dev/null; done"
+    result = sh(f"{fill}; du -cm /work /tmp /dev/shm | tail -1", disk_mb=8)
     assert int(result.out.split()[0]) <= 10
     assert 40 <= int(sh("i=0; while [ $i -lt 100 ]; do touch f$i 2>/dev/null; i=$((i+1)); done; ls | wc -l", inodes=64).out) < 64
 
@@ -208,7 +208,8 @@ def test_the_owners_death_ends_all() -> None:
         "import asyncio; from turnwise.tool_servers.sandbox.bubblewrap import *\n"
         "from turnwise.tool_servers.sandbox.limits import Limits\n"
         "async def main():\n"
-        f"    boxes = [await start(['sh', '-c', 'setsid sleep 600 & sleep 600; : {token}'], Box(limits=Limits(wall_s=600))) for _ in range(3)]\n"
+        f"    argv = ['sh', '-c', 'setsid sleep 600 & sleep 600; : {token}']\n"
+        "    boxes = [await start(argv, Box(limits=Limits(wall_s=600))) for _ in range(3)]\n"
         "    print('ready', flush=True); await asyncio.sleep(600)\n"
         "asyncio.run(main())"
     )
