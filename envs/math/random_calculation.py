@@ -2,7 +2,7 @@
 
 No tool calculates here (Arithmetic has one): the agent writes the expression anew with some of its operations carried out, and
 is told whether it still has the same value. So a mistake is found in the turn that made it, and each turn can earn its own
-reward. The expressions are drawn from a space that nobody has seen: 10^8 at level 1, more than 10^20 from level 4 on.
+reward. Nobody has seen these expressions: there are some 10^7 at level 1, and more than 10^12 from level 4 on.
 
     <step>7 + 12 * 3</step>     at least one operation carried out; right, wrong, or no step
     <answer>43</answer>         ends the episode: reward 1 for the right number, else 0

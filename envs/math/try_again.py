@@ -11,8 +11,8 @@ or AIME with `data=PATH`. `attempts=1` makes it the plain benchmark: one questio
     reward terms    answer       1 / 2**(attempts before), at the right answer
                     repetition   the cost, 0 or less, when the episode ends
 
-The expert knows the answer and needs one turn at every level; what grows is the way to it (measured on 200 tasks a level:
-operations of an expression, or parts of a problem each of which needs the one before):
+The expert knows the answer and needs one turn at every level; what grows is the way to it, by construction (operations of an
+expression, or parts of a problem each of which needs the one before):
 
     level  operations, "arithmetic"  operations, "calculation"  parts, "tools"  attempts  turn limit
       1               2                         2                     1            5         10
@@ -30,8 +30,7 @@ turn limit ends the episode.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from typing_extensions import override
@@ -40,11 +39,9 @@ from turnwise.envs.core import Split, Transition
 from turnwise.envs.math.answer_text import last_box
 from turnwise.envs.math.arithmetic import make_arithmetic
 from turnwise.envs.math.datasets import DataSplit
-from turnwise.envs.math.grading import grade_number
 from turnwise.envs.math.problem_chain import make_problem
-from turnwise.envs.math.questions import Questions, grade_question
+from turnwise.envs.math.questions import QuestionEnv
 from turnwise.envs.math.random_calculation import make_calculation
-from turnwise.envs.tool_env import ToolEnv
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.types import Task
 
@@ -54,10 +51,12 @@ Source = Literal["arithmetic", "calculation", "tools"]
 _MAKERS = {"arithmetic": make_arithmetic, "calculation": make_calculation, "tools": make_problem}
 
 
-class TryAgain(ToolEnv):
+class TryAgain(QuestionEnv):
     """Several attempts at one question, with "Try again." as the only feedback. See the module.
 
-    source: where questions come from; data: a file or folder of questions instead; data_split: see `load_questions`.
+    source: where questions come from: "arithmetic", "calculation" or "tools".
+    data: a file or folder of questions instead (`turnwise.envs.math.datasets`).
+    data_split: the split of its questions: "auto" (as the file or folder is called, else by a hash), "hash", "train" or "test".
     attempts: answers that may be given (1 or more).
     decay: what one attempt more multiplies the reward by (0 to 1).
     repetition: what saying the same again costs at most (0 to 1).
@@ -88,6 +87,8 @@ class TryAgain(ToolEnv):
             render_mode=render_mode,
             action_format=action_format,
             instructions=instructions,
+            data=data,
+            data_split=data_split,
         )
         if source not in _MAKERS:
             raise UnknownName("source of TryAgain", str(source), _MAKERS)
@@ -98,8 +99,6 @@ class TryAgain(ToolEnv):
                 raise ConfigError(f"TryAgain: {name} must be from 0 to 1, got {share}.")
         self.source: Source = source
         self.attempts, self.decay, self.repetition = attempts, float(decay), float(repetition)
-        self.questions = None if data is None else Questions(data, data_split)
-        self._level_of_data = difficulty
         self.said: tuple[str, ...] = ()
         """The answers of this episode, without white space and case."""
 
@@ -107,23 +106,6 @@ class TryAgain(ToolEnv):
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
         made = _MAKERS[self.source](rng, difficulty)
         return Task(made.id, made.prompt, made.answer, made.difficulty)
-
-    @override
-    def sample_task(self, rng: np.random.Generator, split: Split, difficulty: int) -> Task:
-        if self.questions is None:
-            return super().sample_task(rng, split, difficulty)
-        return self.questions.draw(rng, split, self._level_of_data)
-
-    @override
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Questions of a data set come from all levels, unless one is asked for here or was in the constructor."""
-        asked: int | None = (options or {}).get("difficulty")
-        before = self._level_of_data
-        self._level_of_data = before if asked is None else asked
-        try:
-            return super().reset(seed=seed, options=options)
-        finally:
-            self._level_of_data = before
 
     @override
     def turn_limit(self, task: Task) -> int:
@@ -164,11 +146,6 @@ class TryAgain(ToolEnv):
 
     def _last_turn(self) -> bool:
         return self.turn >= self._limit
-
-    @override
-    def grade(self, answer: str) -> float:
-        task = self.task
-        return grade_question(answer, task) if "data" in task.metadata else grade_number(answer, Fraction(task.answer))
 
     @override
     def expert_action(self) -> str:
