@@ -7,11 +7,12 @@ Found by doing: a group is made, a limit set, a process moved into it, the group
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Group", "Groups", "find_groups", "remove_stale"]
+__all__ = ["PREFIX", "Group", "Groups", "discard", "find_groups", "leftovers"]
 
 _MEMORY = {1: "memory.limit_in_bytes", 2: "memory.max"}
 _WANTED = ("memory", "pids")
@@ -47,10 +48,11 @@ class Group:
 
     def limit(self, memory_mb: int, processes: int) -> None:
         memory, pids = self.groups.folders["memory"], self.groups.folders["pids"]
-        _write(memory, f"{self.name}/{_MEMORY[self.groups.version]}", str(memory_mb << 20))
-        swap = "memory.memsw.limit_in_bytes" if self.groups.version == 1 else "memory.swap.max"
-        with contextlib.suppress(OSError):  # no swap accounting
-            _write(memory, f"{self.name}/{swap}", str(memory_mb << 20) if self.groups.version == 1 else "0")
+        limit = str(memory_mb << 20)
+        swap, most = ("memory.memsw.limit_in_bytes", limit) if self.groups.version == 1 else ("memory.swap.max", "0")
+        for name, text in ((swap, most), (_MEMORY[self.groups.version], limit), (swap, most)):  # neither may pass the other
+            with contextlib.suppress(OSError):  # no swap accounting, or the second time will do
+                _write(memory, f"{self.name}/{name}", text)
         _write(pids, f"{self.name}/pids.max", str(processes))
 
     def kills(self) -> int:
@@ -60,6 +62,14 @@ class Group:
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
         return 0
+
+    def remove_soon(self) -> bool:
+        """Remove it as soon as its last process, which has been killed, is gone; False if that took too long."""
+        for _ in range(400):
+            if self.remove():
+                return True
+            time.sleep(0.005)
+        return False
 
     def remove(self) -> bool:
         """Whether nothing of it is left; False while a process is still on its way out."""
@@ -162,7 +172,8 @@ def _prove(groups: Groups) -> None:
             group.limit(64, 8)
             group.add(os.getpid())
             group.kills()
-            os._exit(0)
+            limited = _read(groups.folders["memory"], f"{group.name}/{_MEMORY[groups.version]}").strip() == str(64 << 20)
+            os._exit(0 if limited else 1)
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
@@ -170,15 +181,16 @@ def _prove(groups: Groups) -> None:
         raise OSError("a group could be made, but not used")
 
 
-def remove_stale(owner_lives: Mapping[str, bool]) -> None:
-    """Groups of owners that are gone: name -> whether it lives."""
+def discard(name: str) -> None:
+    """Groups that whoever made them can no longer remove; what still holds a process stays."""
     for _, places in _candidates():
-        for parent in set(places.values()):
+        for folder in {parent / name for parent in places.values()}:
             with contextlib.suppress(OSError):
-                for folder in parent.glob(f"{PREFIX}*"):
-                    if owner_lives.get(folder.name, True) is False:
-                        for inner in folder.glob("*/"):
-                            with contextlib.suppress(OSError):
-                                inner.rmdir()
-                        with contextlib.suppress(OSError):
-                            folder.rmdir()
+                for inner in folder.glob("*/"):
+                    inner.rmdir()
+                folder.rmdir()
+
+
+def leftovers() -> set[str]:
+    """Names of groups like ours, whoever made them."""
+    return {f.name for _, places in _candidates() for parent in set(places.values()) for f in parent.glob(f"{PREFIX}*")}

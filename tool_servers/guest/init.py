@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from turnwise.tool_servers.guest import kernel, landlock, namespaces, resident, seccomp
+from turnwise.tool_servers.guest.meter import Meter
 from turnwise.tool_servers.guest.plan import WORK, Bounds, Plan
-from turnwise.tool_servers.guest.rlimits import set_limits
+from turnwise.tool_servers.guest.rlimits import raise_process_limit, set_limits
 
 __all__ = ["Init", "receive", "send"]
 
@@ -59,10 +60,11 @@ class Init:
                 if message["do"] == "spawn":
                     self._child(fds, self._spawn)
                 else:
+                    raise_process_limit(message["pids"], message["processes"])
                     self._child(fds, self._branch)
-        except BaseException:
-            os._exit(0)
         finally:
+            if self._plan.level < 2:  # no pid namespace ends them for us
+                Meter(self._proc).end_below(os.getpid(), 2.0)
             os._exit(0)
 
     def _child(self, fds: list[int], work: Callable[[list[int]], None]) -> None:
@@ -108,6 +110,8 @@ class Init:
 
     def _confine(self) -> None:
         """The last step before code that is not ours."""
+        if self._plan.level < 2:
+            kernel.die_with_parent(signal.SIGKILL)
         set_limits(self._bounds, _OURS)
         kernel.no_new_privileges()
         kernel.drop_capabilities()

@@ -1,36 +1,33 @@
-"""One session as its supervisor sees it, and the one line a model reads when it met a limit."""
+"""One session as its supervisor sees it: its process, what connects to it, its call, what it has used."""
 
+import contextlib
 import os
-import select
 import socket
+import struct
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
-from turnwise.tool_servers.guest.frames import Frames
+from turnwise.tool_servers.guest.frames import FrameError, Frames
 from turnwise.tool_servers.guest.output import Capture
 from turnwise.tool_servers.guest.plan import Bounds
 
-__all__ = ["Call", "Member", "Pipes", "verdict_text"]
+__all__ = ["Call", "Member", "Pipes", "State"]
 
-_LOST = "Variables are lost, files are kept."
-_TEXTS = {
-    "wall": "Stopped after {wall_s:g} s, the time for one call.",
-    "cpu": "Stopped: the {cpu_s:g} s of CPU time of this session are used up.",
-    "memory": "Stopped: the session used more than its {memory_mb} MB of memory.",
-    "processes": "Stopped: the session had more than its {processes} processes and threads.",
-    "disk": "Stopped: the session wrote more than its {disk_mb} MB of files.",
-    "output": "Stopped: one call wrote more than {output_stop_mb} MB of output.",
-    "value": "Stopped: the result is larger than {value_kb} kB, or not JSON.",
-    "died": "The session's process ended ({how}).",
-}
+_FRAME_ROOM = 65536
+"""Of a claim, beside its value."""
+_CREDENTIALS = struct.Struct("3i")
 
 
-def verdict_text(cause: str, bounds: Bounds, **more: Any) -> str:
-    """For a cause that ended the process."""
-    known = {name: getattr(bounds, name) for name in Bounds.__slots__} | more
-    return f"{_TEXTS[cause].format_map(known)} {_LOST}"
+class State(Enum):
+    """Of a session's process."""
+
+    STARTING = auto()
+    IDLE = auto()
+    RUNNING = auto()
+    LOST = auto()
+    """It did not start, or its supervisor ended it."""
 
 
 @dataclass(slots=True)
@@ -39,11 +36,16 @@ class Call:
 
     n: int
     started: float
-    deadline: float
     wall_s: float
-    clock_ms: float = 0.0
-    """CPU of the session's process and of all of them at the start."""
-    total_ms: float = 0.0
+    clock_ms: float
+    """CPU at the start: of the session's first process, and of all of them as far as they were seen."""
+    total_ms: float
+    own_ms: float = 0.0
+    """CPU of the first process in this call."""
+
+    @property
+    def deadline(self) -> float:
+        return self.started + self.wall_s
 
 
 @dataclass(slots=True)
@@ -66,6 +68,9 @@ class Pipes:
         ours.setblocking(False)
         return cls(out, err, ours, [out_w, err_w, theirs.detach()])
 
+    def fds(self) -> tuple[int, int, int]:
+        return self.out, self.err, self.claim.fileno()
+
     def close_theirs(self) -> None:
         for fd in self.theirs:
             os.close(fd)
@@ -87,48 +92,104 @@ class Member:
     """Open work folder."""
     spaces: list[int]
     """Open user and mount namespace; [] where there are none."""
-    bounds: Bounds
-    pipes: Pipes
-    mounts: str = ""
+    mounts: str
     """Name of its mount namespace, by which its processes are told from those of its family."""
-    state: str = "starting"
-    """starting, idle, running"""
+    bounds: Bounds
+    pipes: Pipes = field(default_factory=Pipes.make)
+    state: State = State.STARTING
     since: float = field(default_factory=time.monotonic)
     pid: int = 0
     pidfd: int = -1
-    frames: Frames = field(default_factory=Frames)
+    refusal: str = ""
+    """Why its worker refused to start."""
     unsent: bytearray = field(default_factory=bytearray)
     held: dict[str, Any] | None = None
     """A call that waits for the process to be ready."""
     call: Call | None = None
-    out: Capture = field(default_factory=lambda: Capture(0))
-    err: Capture = field(default_factory=lambda: Capture(0))
+    out: Capture = field(init=False)
+    err: Capture = field(init=False)
     busy: bool = False
-    """Whether something of it runs between calls: children or threads."""
+    """Whether something of it may run between calls: children or threads."""
     restarted: bool = False
-    spent_ms: float = 0.0
-    """CPU of processes that are gone."""
-    peak: int = 0
     kills: int = 0
-    last_words: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Kills for memory in its control group that are dealt with."""
+    peak: int = 0
+    """Most resident bytes seen."""
+    spent_ms: float = 0.0
+    """CPU of processes that are gone, where init does not count it."""
+    total_ms: float = 0.0
+    """CPU of the session when it was last looked at."""
+    _frames: Frames = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fresh_output()
+        self._frames = Frames(self.bounds.value_kb * 1024 + _FRAME_ROOM)
 
     def fresh_output(self) -> None:
         keep = self.bounds.output_kb * 1024
         self.out, self.err = Capture(keep), Capture(keep)
 
-    def drain(self, most: int) -> None:
-        """Take what is in the pipes, until one of them has given more than `most` bytes."""
-        for fd, capture in ((self.pipes.out, self.out), (self.pipes.err, self.err)):
-            while capture.total <= most:
-                try:
-                    data = os.read(fd, 1 << 16)
-                except BlockingIOError:
-                    break
-                if not data:
-                    break
-                capture.feed(data)
+    @property
+    def too_loud(self) -> bool:
+        return max(self.out.total, self.err.total) > self.bounds.output_stop_mb << 20
 
-    def fds(self) -> list[tuple[int, int]]:
-        """(descriptor, events) to be watched."""
-        watched = [(fd, select.EPOLLIN) for fd in (self.pipes.out, self.pipes.err, self.pipes.claim.fileno())]
-        return [*watched, (self.pidfd, select.EPOLLIN)] if self.pidfd >= 0 else watched
+    def drain(self) -> None:
+        """Take what is in the pipes, until there is more than is allowed."""
+        for fd, capture in ((self.pipes.out, self.out), (self.pipes.err, self.err)):
+            with contextlib.suppress(BlockingIOError):
+                while not self.too_loud and (data := os.read(fd, 1 << 16)):
+                    capture.feed(data)
+
+    def push(self) -> None:
+        """Send what the process takes; it may choose not to read."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            while self.unsent:
+                del self.unsent[: self.pipes.claim.send(self.unsent)]
+
+    def listen(self) -> list[dict[str, Any]]:
+        """Claims that have arrived; who starts gets ready on the way. Raises EOFError, and FrameError for what is no claim."""
+        try:
+            data, ancillary, _, _ = self.pipes.claim.recvmsg(1 << 18, socket.CMSG_SPACE(_CREDENTIALS.size))
+        except BlockingIOError:
+            return []
+        except ConnectionResetError:
+            raise EOFError from None
+        if not data:
+            raise EOFError
+        claims = [message for message, _ in self._frames.feed(data)]
+        if self.state is State.STARTING:
+            for claim in claims:
+                self._greet(claim, ancillary)
+        return claims
+
+    def _greet(self, claim: dict[str, Any], ancillary: list[tuple[int, int, bytes]]) -> None:
+        """The kernel says who sent it; the process only says that it is there."""
+        if "hello" in claim and not self.pid:
+            self.pid = next(_CREDENTIALS.unpack(d)[0] for _, kind, d in ancillary if kind == socket.SCM_CREDENTIALS)
+            try:
+                self.pidfd = os.pidfd_open(self.pid)
+            except OSError:
+                raise FrameError("its process is gone") from None
+        elif claim.get("ready") is True and self.pid:
+            self.state = State.IDLE
+        elif "ready" in claim:
+            self.state, self.refusal = State.LOST, str(claim.get("error"))
+
+    def renew(self) -> None:
+        """Forget the process that is gone; new pipes for the next one."""
+        self.close_process()
+        self.pipes = Pipes.make()
+        self._frames = Frames(self.bounds.value_kb * 1024 + _FRAME_ROOM)
+        self.pid, self.pidfd, self.busy, self.refusal = 0, -1, False, ""
+        self.unsent.clear()
+        self.state, self.since = State.STARTING, time.monotonic()
+
+    def close_process(self) -> None:
+        self.pipes.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+
+    def close(self) -> None:
+        self.close_process()
+        for fd in (self.work, *self.spaces):
+            os.close(fd)

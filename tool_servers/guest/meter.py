@@ -1,7 +1,10 @@
 """What processes use, read from procfs through an open directory, so that it works from any mount namespace."""
 
+import contextlib
 import os
-from collections.abc import Iterator
+import signal
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 __all__ = ["Meter", "Process"]
@@ -41,6 +44,14 @@ class Meter:
         finally:
             os.close(fd)
 
+    def read_all(self, path: str) -> bytes:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc), "rb") as file:
+            return file.read()
+
+    def open(self, path: str) -> int:
+        """A descriptor of a folder, the caller's to close."""
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.proc)
+
     def process(self, pid: int) -> Process | None:
         """None once it is gone."""
         try:
@@ -51,30 +62,45 @@ class Meter:
         cpu = sum(map(int, f[11:15])) * _TICK_MS
         return Process(pid, f[0].decode(), cpu, int(f[21]) * _PAGE, int(f[17]))
 
-    def children(self, pid: int) -> list[int]:
-        """Of all its threads; [] once it is gone."""
+    def children(self, pid: int, threads: int = 1) -> list[int]:
+        """Of the first thread, or of all if there are more; [] once it is gone."""
         try:
             found = self.read(f"{pid}/task/{pid}/children", 65536)
-            tasks = [t for t in self._tasks(pid) if t != str(pid)]
-            found += b"".join(b" " + self.read(f"{pid}/task/{t}/children", 65536) for t in tasks)
+            if threads > 1:
+                others = [t for t in self._tasks(pid) if t != str(pid)]
+                found += b"".join(b" " + self.read(f"{pid}/task/{t}/children", 65536) for t in others)
         except OSError:
             return []
         return [int(p) for p in found.split()]
 
     def _tasks(self, pid: int) -> list[str]:
-        fd = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.proc)
+        fd = self.open(f"{pid}/task")
         try:
             return os.listdir(fd)
         finally:
             os.close(fd)
 
-    def below(self, root: int) -> Iterator[int]:
-        """Every descendant, parents first."""
+    def below(self, root: int) -> Iterator[Process]:
+        """Every descendant, parents first; those that have ended only if nobody has waited for them yet."""
         waiting = self.children(root)
         while waiting:
-            pid = waiting.pop()
-            yield pid
-            waiting += self.children(pid)
+            process = self.process(waiting.pop())
+            if process is not None:
+                yield process
+                waiting += self.children(process.pid, process.threads)
+
+    def end_below(self, root: int, seconds: float, chosen: Callable[[Process], bool] = lambda _: True) -> bool:
+        """SIGKILL to every descendant that are `chosen`, until there is none: one that forks while we look is found
+        in the next round. False if some are left after that time."""
+        end = time.monotonic() + seconds
+        while alive := [p for p in self.below(root) if not p.gone and chosen(p)]:
+            for process in alive:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.0005)
+        return True
 
     def link(self, path: str) -> str:
         """Target of a link such as "123/ns/mnt"; "" if there is none."""

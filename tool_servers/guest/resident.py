@@ -4,10 +4,12 @@ fd 0 nothing, 1 and 2 pipes to the supervisor, 3 the claim channel; no other
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -67,11 +69,9 @@ def _take_fds(out: int, err: int, claim: int) -> None:
     for number, fd in enumerate(high):
         os.dup2(fd, number, inheritable=number < CLAIM)
     os.closerange(len(high), os.sysconf("SC_OPEN_MAX"))
-    sys.stdin = open(0, closefd=False)
-    sys.stdout = open(1, "w", buffering=8192, encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.stdout.reconfigure(line_buffering=True)
-    sys.stderr = open(2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    text: dict[str, Any] = {"buffering": 1, "encoding": "utf-8", "errors": "backslashreplace", "closefd": False}
+    streams = [os.fdopen(number, mode, **text) for number, mode in enumerate("rww")]
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams
 
 
 class _Resident:
@@ -148,17 +148,49 @@ class _Resident:
             self._move(fds)
             self._say({"hello": True})
             self._say({"ready": True})
-        except BaseException:
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                os.write(fds[1], f"{type(error).__name__}: {error}".encode())
             os._exit(1)
 
     def _move(self, fds: list[int]) -> None:
+        """To the copy of the files, open ones at the same place, and to new pipes."""
         out, err, claim, user, mounts = fds
+        here, open_files = os.getcwd(), _open_files(set(fds))
         kernel.setns(user, kernel.CLONE_NEWUSER)
         kernel.setns(mounts, kernel.CLONE_NEWNS)
         kernel.drop_capabilities()
-        os.chdir(WORK)
+        os.chdir(here)
+        for fd, (path, flags, at, inheritable) in open_files.items():
+            new = os.open(path, flags)
+            os.lseek(new, at, os.SEEK_SET)
+            os.dup2(new, fd, inheritable)
+            os.close(new)
         for fd, number in ((out, 1), (err, 2), (claim, CLAIM), (out, _SPARE[1]), (err, _SPARE[2])):
             os.dup2(fd, number, inheritable=number in (1, 2))
         for fd in fds:
             os.close(fd)
         os.setsid()
+
+
+def _open_files(but: set[int]) -> dict[int, tuple[str, int, int, bool]]:
+    """Descriptor -> path, flags, offset and inheritance of each open file in the session's folders."""
+    found: dict[int, os.stat_result] = {}
+    for fd in range(len(_SPARE) + CLAIM + 1, 1024):
+        with contextlib.suppress(OSError):
+            if fd not in but and stat.S_ISREG((about := os.fstat(fd)).st_mode):
+                found[fd] = about
+    if not found:
+        return {}
+    paths: dict[tuple[int, int], str] = {}
+    for folder in (WORK, "/tmp", "/dev/shm"):
+        for above, _, names in os.walk(folder):
+            for path in (os.path.join(above, name) for name in names):
+                about = os.lstat(path)
+                paths[about.st_dev, about.st_ino] = path
+    flags = os.O_ACCMODE | os.O_APPEND | os.O_CLOEXEC
+    return {
+        fd: (path, fcntl.fcntl(fd, fcntl.F_GETFL) & flags, os.lseek(fd, 0, os.SEEK_CUR), os.get_inheritable(fd))
+        for fd, about in found.items()
+        if (path := paths.get((about.st_dev, about.st_ino)))
+    }

@@ -1,10 +1,11 @@
 """Limits that a process carries itself and passes on to its children; the second line behind the supervisor."""
 
+import contextlib
 import resource
 
 from turnwise.tool_servers.guest.plan import Bounds
 
-__all__ = ["set_limits"]
+__all__ = ["raise_process_limit", "set_limits"]
 
 _ADDRESS_SPACE_MB = 4096
 """On top of the memory limit: threads and numeric libraries reserve far more than they use."""
@@ -34,3 +35,11 @@ def set_limits(bounds: Bounds, counted: int) -> None:
         if most != resource.RLIM_INFINITY:
             soft, hard = min(soft, most), min(hard, most)
         resource.setrlimit(kind, (soft, hard))
+
+
+def raise_process_limit(pids: list[int], processes: int) -> None:
+    """For sessions of our user, which is what the kernel asks for; they themselves may change no limit."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            hard = resource.prlimit(pid, resource.RLIMIT_NPROC)[1]
+            resource.prlimit(pid, resource.RLIMIT_NPROC, (min(hard, processes), hard))

@@ -7,18 +7,22 @@ It ends when the server closes the socket, after the last of its sessions, and r
 
 import contextlib
 import gc
+import glob
 import importlib
 import importlib.util
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 from types import ModuleType
 from typing import Any
 
 from turnwise.tool_servers.guest import kernel, namespaces
 from turnwise.tool_servers.guest.cgroups import Group, Groups, find_groups
 from turnwise.tool_servers.guest.frames import Frames, packed
+from turnwise.tool_servers.guest.meter import Meter
 from turnwise.tool_servers.guest.plan import Plan
 from turnwise.tool_servers.guest.supervisor import Supervisor
 
@@ -33,7 +37,7 @@ def main(arguments: list[str]) -> None:
     control = socket.socket(fileno=int(arguments[0]))
     _close_all_but(control.fileno())
     try:
-        plan = Plan(**{k: tuple(v) if isinstance(v, list) else v for k, v in _first(control).items()})
+        plan = Plan(**_first(control))
         zygote = Zygote(plan, control)
     except Exception as error:
         control.sendall(packed({"broken": f"{type(error).__name__}: {error}"}))
@@ -94,17 +98,18 @@ class Zygote:
 
     def serve(self) -> None:
         signal.signal(signal.SIGCHLD, self._reap)
-        frames, fds = Frames(), list[int]()
+        frames, links = Frames(), list[int]()
         while True:
-            data, more, _, _ = socket.recv_fds(self._control, 1 << 16, 64)
+            data, fds, _, _ = socket.recv_fds(self._control, 1 << 16, 64)
             if not data:
                 break
-            fds += more
+            links += fds
             for _ in frames.feed(data):
-                self._fork(socket.socket(fileno=fds.pop(0)))
+                self._fork(links.pop(0), links)
         self._leave()
 
-    def _fork(self, link: socket.socket) -> None:
+    def _fork(self, link: int, others: list[int]) -> None:
+        """`others`: links of sessions that come next, which this one must not hold open."""
         self._number += 1
         group = self.groups.group(f"s{os.getpid()}-{self._number}") if self.groups else None
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # or its end could be seen before it is known
@@ -113,19 +118,33 @@ class Zygote:
             try:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-                self._control.close()
-                Supervisor(self._plan, self._worker, self._proc, link, group, self._root).run()
+                for fd in (self._control.detach(), *others):
+                    os.close(fd)
+                Supervisor(self._plan, self._worker, self._proc, socket.socket(fileno=link), group, self._root).run()
             finally:
                 os._exit(0)
         self._supervisors[child] = group
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        link.close()
+        os.close(link)
 
     def _reap(self, *_: object) -> None:
         with contextlib.suppress(ChildProcessError):
             while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
                 if (group := self._supervisors.pop(pid, None)) is not None:
-                    _remove_in_time(group)
+                    group.remove_soon()
+                if self._plan.level < 2:
+                    self._end_orphans(pid)
+
+    def _end_orphans(self, supervisor: int) -> None:
+        """What a killed supervisor left: without a pid namespace its processes come to us."""
+        for folder in glob.glob(f"{tempfile.gettempdir()}/turnwise-{supervisor}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        meter = Meter(self._proc)
+        for pid in meter.children(os.getpid()):
+            if pid not in self._supervisors:
+                meter.end_below(pid, 1.0)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _leave(self) -> None:
         """Supervisors see the same end of the server and finish by themselves."""
@@ -134,14 +153,6 @@ class Zygote:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
             if group is not None:
-                _remove_in_time(group)
+                group.remove_soon()
         if self.groups:
             self.groups.remove()
-
-
-def _remove_in_time(group: Group) -> None:
-    """A supervisor that was killed leaves processes that die in this moment."""
-    for _ in range(200):
-        if group.remove():
-            return
-        signal.sigtimedwait([], 0.01)

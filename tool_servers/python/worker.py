@@ -94,9 +94,8 @@ def _report(error: BaseException, name: str) -> None:
 
 
 def _seed(seed: int) -> None:
-    """The generators that code uses without asking, where they are loaded already; `random` is loaded for it."""
-    generator: Any = __import__("random")
-    generator.seed(seed)
-    numpy: Any = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed(seed % 2**32)
+    """The generators that code uses without asking, where they are loaded: this process is the session's own."""
+    for module, largest in (("random", 2**64), ("numpy.random", 2**32)):
+        generator: Any = sys.modules.get(module)
+        if generator is not None:
+            generator.seed(seed % largest)

@@ -10,19 +10,21 @@ See `turnwise.tool_servers.guest` for what runs on the other side, and `levels` 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 from turnwise.errors import ConfigError, SandboxFailure
 from turnwise.tool_servers.sandbox.ledger import Ledger
+from turnwise.tool_servers.sandbox.levels import reach
 from turnwise.tool_servers.sandbox.profiles import profile_of
 from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, Status, ToolResult, Usage
-from turnwise.tool_servers.sandbox.zygotes import Link, Zygote, plan_of
+from turnwise.tool_servers.sandbox.zygotes import Link, Zygote, plan_of, sweep
 
 __all__ = ["EmbeddedSandbox", "EmbeddedSession"]
 
-_START_S, _FILE_S, _GRACE_S = 60.0, 30.0, 10.0
+_START_S, _FILE_S, _FORK_S, _GRACE_S, _END_S = 60.0, 30.0, 30.0, 10.0, 10.0
 
 
 class EmbeddedSession:
@@ -30,15 +32,20 @@ class EmbeddedSession:
 
     def __init__(self, sandbox: EmbeddedSandbox, spec: SessionSpec, link: Link, member: int, ledger: Ledger) -> None:
         self._sandbox, self.spec, self._link, self._member, self._ledger = sandbox, spec, link, member, ledger
-        self._lease: asyncio.TimerHandle | None = None
-        self._busy = 0
-        self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+        self._why_closed = "it was closed"
+        self._requests = 0
+        self._rested = time.monotonic()
+        """When its last request ended."""
+        link.members += 1
 
     @property
     def id(self) -> str:
         return self.spec.id
 
     async def call(self, seq: int, tool: str, arguments: Mapping[str, Any], *, wall_s: float | None = None) -> ToolResult:
+        if wall_s is not None and not wall_s > 0:
+            raise ConfigError(f"Session {self.id}: wall_s must be above 0, got {wall_s!r}.")
         return await self._ledger.once(seq, lambda: self._call(tool, arguments, wall_s))
 
     async def _call(self, tool: str, arguments: Mapping[str, Any], wall_s: float | None) -> ToolResult:
@@ -55,7 +62,18 @@ class EmbeddedSession:
         )
 
     async def fork(self, ids: Sequence[str]) -> list[EmbeddedSession]:
-        raise ForkRefused("not yet")
+        """Forks share one pid namespace, and the kernel's count of memory, with their origin; files and variables are their own."""
+        self._sandbox.check_new(ids)
+        async with self._ledger.turn:
+            answer, _ = await self._ask("fork", patience_s=_FORK_S * max(1, len(ids)), count=len(ids))
+        if "refused" in answer:
+            raise ForkRefused(f"session {self.id} cannot be forked: {answer['refused']}; replay its calls in a fresh one.")
+        twins = [
+            EmbeddedSession(self._sandbox, replace(self.spec, id=name), self._link, member, self._ledger.fork(name))
+            for name, member in zip(ids, answer["members"], strict=True)
+        ]
+        self._sandbox.adopt(twins)
+        return twins
 
     async def put(self, path: str, data: bytes) -> None:
         await self._ask("put", data, patience_s=_FILE_S, path=path)
@@ -64,16 +82,39 @@ class EmbeddedSession:
         _, data = await self._ask("get", patience_s=_FILE_S, path=path, max_bytes=max_bytes)
         return data
 
-    async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        await self._sandbox.forget(self)
+    async def close(self, why: str = "it was closed") -> None:
+        if self._closing is None:
+            self._why_closed = why
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        """When this returns, no process of it is left."""
+        self._sandbox.forget(self)
+        self._link.members -= 1
+        if self._link.members == 0:
+            self._link.close()
+        else:
+            try:
+                await self._link.request("close", patience_s=_END_S, m=self._member)
+            except SandboxFailure:
+                self._link.close()
+        if self._link.members == 0:
+            await self._link.ended(_END_S)
+
+    def overdue(self, now: float) -> bool:
+        """Whether its lease is over: nothing was asked of it for so long."""
+        return not self._requests and now - self._rested > self.spec.lease_s
 
     async def _ask(self, op: str, raw: bytes = b"", *, patience_s: float, **fields: Any) -> tuple[dict[str, Any], bytes]:
-        if self._closed:
-            raise SandboxFailure("closed", f"session {self.id} is closed")
-        answer, data = await self._link.request(op, raw, patience_s=patience_s, m=self._member, **fields)
+        if self._closing is not None:
+            raise SandboxFailure("closed", f"session {self.id}: {self._why_closed}")
+        self._requests += 1
+        try:
+            answer, data = await self._link.request(op, raw, patience_s=patience_s, m=self._member, **fields)
+        finally:
+            self._requests -= 1
+            self._rested = time.monotonic()
         if "bad" in answer:
             raise ConfigError(f"Session {self.id}: {answer['bad']}")
         if "missing" in answer:
@@ -87,50 +128,134 @@ class EmbeddedSandbox:
     def __init__(
         self, *, needs: Level = Level.NAMESPACES, profiles: Sequence[str] = ("python",), level: Level | None = None
     ) -> None:
-        """`needs`: the weakest level that will do; `profiles`: started at once (others at first use); `level`: exactly this one."""
-        self._needs, self._level = needs, level or Level.NAMESPACES
+        """`needs`: the weakest level that will do; `profiles`: made ready at once, others at first use; `level`: exactly this."""
+        if not Level.RLIMITS <= needs <= Level.NAMESPACES:
+            raise ConfigError(
+                f"EmbeddedSandbox: needs must be at most NAMESPACES, got {needs.name}; the docker backend has more."
+            )
+        self._needs, self._level, self._notice = needs, level, ""
         self._profiles = [profile_of(name) for name in profiles]
         self._zygotes: dict[str, asyncio.Task[Zygote]] = {}
-        self._sessions: dict[str, EmbeddedSession] = {}
+        self._sessions: dict[str, tuple[SessionSpec, asyncio.Task[EmbeddedSession]]] = {}
+        self._reached = asyncio.Lock()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def level(self) -> Level:
-        return self._level
+        """Of its sessions; what is needed at least, before the first was asked for."""
+        return self._needs if self._level is None else self._level
+
+    @property
+    def notice(self) -> str:
+        """One line on what this machine does not give, and how to get it; "" if nothing is missing."""
+        return self._notice
 
     async def __aenter__(self) -> Self:
-        await asyncio.gather(*(self._zygote(p.name) for p in self._profiles))
+        try:
+            await asyncio.gather(*(self._zygote(p.name) for p in self._profiles))
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
     async def open(self, spec: SessionSpec) -> EmbeddedSession:
-        zygote = await self._zygote(spec.profile)
-        link = await zygote.connect()
+        if spec.id not in self._sessions:
+            self._sessions[spec.id] = (spec, asyncio.create_task(self._open(spec)))
+        known, task = self._sessions[spec.id]
+        if known != spec:
+            raise ConfigError(f"Session {spec.id}: exists already with another spec; choose an id once per trajectory.")
+        try:
+            return await asyncio.shield(task)
+        except (Exception, asyncio.CancelledError):
+            if task.done() and self._sessions.get(spec.id) == (known, task):
+                del self._sessions[spec.id]
+            raise
+
+    async def _open(self, spec: SessionSpec) -> EmbeddedSession:
+        if self._closed:
+            raise SandboxFailure("closed", "the sandbox is closed")
         bounds = {**asdict(spec.limits), "seed": spec.seed, "settings": dict(spec.settings)}
         files = [[path, len(data)] for path, data in spec.files.items()]
-        answer, _ = await link.request("open", b"".join(spec.files.values()), patience_s=_START_S, bounds=bounds, files=files)
-        if "bad" in answer:
-            link.close()
-            raise ConfigError(f"Session {spec.id}: {answer['bad']}")
-        session = EmbeddedSession(self, spec, link, answer["m"], Ledger(spec.id, spec.limits.calls))
-        self._sessions[spec.id] = session
-        return session
-
-    async def forget(self, session: EmbeddedSession) -> None:
-        self._sessions.pop(session.id, None)
-        session._link.close()
+        for again in (True, False):
+            link = None
+            try:
+                link = await (await self._zygote(spec.profile)).connect()
+                data = b"".join(spec.files.values())
+                answer, _ = await link.request("open", data, patience_s=_START_S, bounds=bounds, files=files)
+            except BaseException as error:
+                if link is not None:
+                    link.close()
+                if again and isinstance(error, SandboxFailure) and error.kind in ("zygote", "supervisor"):
+                    continue  # the zygote died: the next one is a fresh one
+                raise
+            if "bad" in answer:
+                link.close()
+                raise ConfigError(f"Session {spec.id}: {answer['bad']}")
+            return EmbeddedSession(self, spec, link, answer["m"], Ledger(spec.id, spec.limits.calls))
+        raise AssertionError("not reached")
 
     async def close(self) -> None:
-        for session in list(self._sessions.values()):
-            await session.close()
-        for task in self._zygotes.values():
-            await (await task).close()
-        self._zygotes.clear()
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        opened = [task for _, task in self._sessions.values()]
+        for session in await asyncio.gather(*opened, return_exceptions=True):
+            if isinstance(session, EmbeddedSession):
+                await session.close()
+        zygotes, self._zygotes = list(self._zygotes.values()), {}
+        for zygote in await asyncio.gather(*zygotes, return_exceptions=True):
+            if isinstance(zygote, Zygote):
+                await zygote.close()
+
+    # --- what sessions ask of it ------------------------------------------------------------------------------------
+
+    def check_new(self, ids: Sequence[str]) -> None:
+        """Raises ConfigError for an id that exists, or is there twice."""
+        taken = [name for i, name in enumerate(ids) if name in self._sessions or name in ids[:i]]
+        if taken:
+            raise ConfigError(f"Session {taken[0]}: exists already; choose an id once per trajectory.")
+
+    def adopt(self, sessions: Sequence[EmbeddedSession]) -> None:
+        for session in sessions:
+            done: asyncio.Task[EmbeddedSession] = asyncio.create_task(_itself(session))
+            self._sessions[session.id] = (session.spec, done)
+
+    def forget(self, session: EmbeddedSession) -> None:
+        self._sessions.pop(session.id, None)
+
+    # --- zygotes and leases -----------------------------------------------------------------------------------------
 
     async def _zygote(self, profile: str) -> Zygote:
+        """The living one of a profile."""
+        async with self._reached:
+            if self._sweeper is None:
+                if self._level is None:
+                    self._level, self._notice = await reach(self._needs)
+                await asyncio.to_thread(sweep)
+                self._sweeper = asyncio.create_task(self._end_leases())
         task = self._zygotes.get(profile)
-        if task is None or (task.done() and (task.exception() or not task.result().alive)):
-            task = asyncio.create_task(Zygote.start(plan_of(profile_of(profile), self._level)))
+        if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().alive)):
+            task = asyncio.create_task(self._fresh_zygote(profile, task))
             self._zygotes[profile] = task
         return await asyncio.shield(task)
+
+    async def _fresh_zygote(self, profile: str, last: asyncio.Task[Zygote] | None) -> Zygote:
+        if last is not None and not last.cancelled() and not last.exception():
+            await last.result().close()
+        return await Zygote.start(plan_of(profile_of(profile), self.level))
+
+    async def _end_leases(self) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            now = time.monotonic()
+            for spec, task in list(self._sessions.values()):
+                if task.done() and not task.cancelled() and not task.exception() and task.result().overdue(now):
+                    await task.result().close(f"its lease of {spec.lease_s:g} s without a call is over")
+
+
+async def _itself(session: EmbeddedSession) -> EmbeddedSession:
+    return session

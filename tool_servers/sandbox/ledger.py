@@ -25,7 +25,8 @@ class Ledger:
         self._last = 0
         self._results: OrderedDict[int, ToolResult | BaseException] = OrderedDict()
         self._running: dict[int, asyncio.Future[ToolResult]] = {}
-        self._turn = asyncio.Lock()
+        self.turn = asyncio.Lock()
+        """Held by whatever must not overlap with a call."""
 
     async def once(self, seq: int, run: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
         """The result of call `seq`, which runs now, runs already, or ran. Survives that a waiting caller gives up.
@@ -39,9 +40,8 @@ class Ledger:
             return past
         if seq not in self._running:
             if seq != self._last + 1:
-                raise ConfigError(
-                    f"Session {self._session}: call seq must be {self._last + 1}, the next, or one of the last {_KEPT}, got {seq}."
-                )
+                expected = f"{self._last + 1}, the next, or one of the last {_KEPT}"
+                raise ConfigError(f"Session {self._session}: call seq must be {expected}, got {seq}.")
             self._last = seq
             task = asyncio.ensure_future(self._run(seq, run))
             self._running[seq] = task
@@ -55,7 +55,7 @@ class Ledger:
         return twin
 
     async def _run(self, seq: int, run: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
-        async with self._turn:
+        async with self.turn:
             if seq > self._most:
                 text = f"All {self._most} calls of this session are used up."
                 return ToolResult(Status.QUOTA, err=text, seq=seq)

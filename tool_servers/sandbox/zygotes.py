@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
 import sys
 import sysconfig
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from turnwise.errors import SandboxFailure, Unsupported
-from turnwise.tool_servers.guest.cgroups import PREFIX
+from turnwise.tool_servers.guest.cgroups import PREFIX, discard, leftovers
 from turnwise.tool_servers.guest.frames import FrameError, Frames, packed
 from turnwise.tool_servers.guest.plan import Plan
 from turnwise.tool_servers.sandbox.profiles import Profile
 from turnwise.tool_servers.sandbox.protocol import Level
 
-__all__ = ["Link", "Zygote", "group_name", "plan_of"]
+__all__ = ["Link", "Zygote", "plan_of", "sweep"]
 
 _BOOT = Path(__file__).resolve().parents[1] / "guest" / "boot.py"
 _SYSTEM = (
@@ -40,10 +41,27 @@ _SYSTEM = (
 _READY_S = 60.0
 
 
-def group_name() -> str:
-    """Of this process's cgroups: its id and start time, so that a later owner of the id is told apart."""
-    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-    return f"{PREFIX}{os.getpid()}-{started}"
+_numbers = itertools.count(1)
+
+
+def _started(pid: int) -> str:
+    """When a process started, by which it is told from a later one of that id; "" if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def _group_name() -> str:
+    return f"{PREFIX}{os.getpid()}-{_started(os.getpid())}-{next(_numbers)}"
+
+
+def sweep() -> None:
+    """Remove control groups of servers that died together with all that could have cleaned up behind them."""
+    for name in leftovers():
+        pid, _, rest = name.removeprefix(PREFIX).partition("-")
+        if not pid.isdigit() or _started(int(pid)) != rest.partition("-")[0]:
+            discard(name)
 
 
 def plan_of(profile: Profile, level: Level) -> Plan:
@@ -64,7 +82,7 @@ def plan_of(profile: Profile, level: Level) -> Plan:
         imports=profile.imports,
         sites=tuple(sites),
         readable=(*_SYSTEM, *_interpreter(), *sites),
-        group=group_name(),
+        group=_group_name(),
     )
 
 
@@ -86,11 +104,13 @@ class Link(asyncio.Protocol):
         self._waiting: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = {}
         self._transport: asyncio.Transport | None = None
         self._n = 0
-        self.closed = asyncio.get_running_loop().create_future()
+        self.members = 0
+        """Sessions that use it."""
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def alive(self) -> bool:
-        return not self.closed.done()
+        return not self._lost.done()
 
     async def request(self, op: str, raw: bytes = b"", *, patience_s: float, **fields: Any) -> tuple[dict[str, Any], bytes]:
         """Raises SandboxFailure if the supervisor is gone or does not answer in time."""
@@ -112,8 +132,17 @@ class Link(asyncio.Protocol):
         return message, data
 
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+        """Say goodbye; the supervisor ends its sessions, then itself."""
+        if self._transport is not None and self.alive and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    async def ended(self, seconds: float) -> None:
+        """Wait for the supervisor's end, after `close`; it is cut off if that takes too long."""
+        try:
+            await asyncio.wait_for(asyncio.shield(self._lost), seconds)
+        except TimeoutError:
+            if self._transport is not None:
+                self._transport.abort()
 
     def _overdue(self, n: int, op: str, patience_s: float) -> None:
         answer = self._waiting.get(n)
@@ -131,21 +160,21 @@ class Link(asyncio.Protocol):
                 if answer is not None and not answer.done():
                     answer.set_result((message, raw))
         except (FrameError, KeyError):
-            self.close()
+            self.connection_lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(SandboxFailure("supervisor", "it ended during the request"))
-        if not self.closed.done():
-            self.closed.set_result(None)
+        if not self._lost.done():
+            self._lost.set_result(None)
 
 
 class Zygote:
     """One zygote process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, cgroups: int) -> None:
-        self._process, self._control = process, control
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, group: str, cgroups: int) -> None:
+        self._process, self._control, self._group = process, control, group
         self.cgroups = cgroups
         """Version of the control groups that bound its sessions; 0 for none."""
 
@@ -177,7 +206,7 @@ class Zygote:
             )
         ours.settimeout(_READY_S)
         try:
-            ours.sendall(packed(asdict(replace(plan))))
+            ours.sendall(packed(asdict(plan)))
             answer = _first(ours)
         except OSError as error:
             answer = {"broken": f"{type(error).__name__}: {error}"}
@@ -186,7 +215,7 @@ class Zygote:
             process.kill()
             process.wait()
             raise SandboxFailure("zygote", f"profile {plan.profile}: {answer['broken']}")
-        return cls(process, ours, answer["cgroups"])
+        return cls(process, ours, plan.group, answer["cgroups"])
 
     async def connect(self) -> Link:
         """A link to a fresh supervisor. Raises SandboxFailure(retriable) if the zygote is gone."""
@@ -209,6 +238,8 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
+        if self._process.returncode and self._group:
+            discard(self._group)
 
 
 def _first(control: socket.socket) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+"""What a session uses, seen from outside, and the end of its processes."""
+
+import contextlib
+import os
+import stat
+import time
+from typing import Any
+
+from turnwise.tool_servers.guest.cgroups import Group
+from turnwise.tool_servers.guest.member import Member
+from turnwise.tool_servers.guest.meter import Meter, Process
+
+__all__ = ["Accounts"]
+
+_OWN_FDS = 6
+"""0 to 5 are the resident's, see there."""
+
+
+class Accounts:
+    """Of one family; its processes are those below its init, told apart by their mount namespace."""
+
+    def __init__(self, meter: Meter, init: int, group: Group | None, folder: str | None) -> None:
+        """`folder`: the work folder if no file system of its own bounds it."""
+        self._meter, self._init, self._group, self._folder = meter, init, group, folder
+        self.forked = False
+
+    def over(self, member: Member) -> tuple[str, str] | None:
+        """(cause, status) if a limit is passed. Keeps what it saw in the member."""
+        bounds = member.bounds
+        main = self._meter.process(member.pid)
+        if main is None or main.gone:
+            return None
+        processes = self._with_company(member, main)
+        member.busy = len(processes) > 1 or main.threads > 1
+        rss = sum(p.rss for p in processes)
+        member.peak = max(member.peak, rss)
+        member.total_ms = self._cpu(member, processes)
+        if self.killed_for_memory(member):
+            return "memory", "memory"
+        if rss > bounds.memory_mb << 20 and self._fair_rss(processes) > bounds.memory_mb << 20:
+            return "memory", "memory"
+        if sum(p.threads for p in processes) > bounds.processes:
+            return "processes", "error"
+        if member.total_ms > bounds.cpu_s * 1000:
+            return "cpu", "timeout"
+        if self._folder and _disk_used(self._folder) > bounds.disk_mb << 20:
+            return "disk", "error"
+        return None
+
+    def killed_for_memory(self, member: Member) -> bool:
+        """Whether the kernel has ended a process because the group's memory was used up."""
+        return self._group is not None and self._group.kills() > member.kills
+
+    def forgive(self, member: Member) -> None:
+        """After a restart: what was killed is dealt with."""
+        if self._group:
+            member.kills = self._group.kills()
+
+    def clock_ms(self, member: Member) -> float:
+        """CPU of the session's first process, to the nanosecond; 0 if it is gone."""
+        try:
+            return time.clock_gettime_ns((~member.pid << 3) | 2) / 1e6
+        except OSError:
+            return 0.0
+
+    def end(self, member: Member) -> bool:
+        """Kill every process of a session; False if that did not come to an end."""
+        processes = [p for p in self._meter.below(self._init) if self._belongs(member, p)]
+        member.total_ms = max(member.total_ms, self._cpu(member, processes))
+        if self.forked:
+            member.spent_ms = member.total_ms
+        return self._meter.end_below(self._init, 2.0, lambda p: self._belongs(member, p))
+
+    def why_not_fork(self, member: Member) -> str:
+        """What of a session's process would not be copied, or would be shared with the copy; "" if there is nothing."""
+        main = self._meter.process(member.pid)
+        if main is None or main.gone:
+            return "its process has ended"
+        if main.threads > 1:
+            return f"it has {main.threads} threads"
+        if len(self._with_company(member, main)) > 1:
+            return "it has live child processes"
+        for fd in os.listdir(folder := self._meter.open(f"{member.pid}/fd")):
+            if int(fd) >= _OWN_FDS and (kind := _shared_kind(os.stat(fd, dir_fd=folder))):
+                os.close(folder)
+                return f"it has {kind} open (descriptor {fd})"
+        os.close(folder)
+        maps = self._meter.read_all(f"{member.pid}/maps")
+        shared = [line for line in maps.splitlines() if (rights := line.split(b" ", 2)[1])[1:2] == b"w" and rights[3:4] == b"s"]
+        return "it maps shared memory" if shared else ""
+
+    def grow(self, members: list[Member]) -> dict[str, Any]:
+        """Before one more is forked. What the kernel counts for a whole family grows with it: here for the group; init gets
+        the rest to do. The bounds of each session are watched from here on."""
+        if not self.forked:
+            for member in members:
+                member.spent_ms = self._cpu(member, [])
+        self.forked = True
+        bounds, count = members[0].bounds, len(members) + 1
+        if self._group:
+            self._group.limit((bounds.memory_mb + bounds.disk_mb) * count, (bounds.processes + 2) * count)
+        pids = [self._inner_pid(member.pid) for member in members if member.pid]
+        return {"pids": pids, "processes": (bounds.processes + 2) * count}
+
+    def _inner_pid(self, pid: int) -> int:
+        """What the family calls that process."""
+        line = next(line for line in self._meter.read(f"{pid}/status").splitlines() if line.startswith(b"NSpid:"))
+        return int(line.split()[-1])
+
+    def _with_company(self, member: Member, main: Process) -> list[Process]:
+        """The first process and all others; quick where it is alone."""
+        if not self.forked and main.threads == 1 and not self._meter.children(main.pid):
+            beside = self._meter.children(self._init)
+            if beside == [main.pid]:
+                return [main]
+        return [p for p in self._meter.below(self._init) if not p.gone and self._belongs(member, p)]
+
+    def _belongs(self, member: Member, process: Process) -> bool:
+        return not self.forked or self._meter.link(f"{process.pid}/ns/mnt") == member.mounts
+
+    def _cpu(self, member: Member, processes: list[Process]) -> float:
+        """Of the whole session so far. Init has waited for all that ended, in a family for those of every session."""
+        init = None if self.forked else self._meter.process(self._init)
+        return member.spent_ms + sum(p.cpu_ms for p in processes) + (init.cpu_ms if init else 0.0)
+
+    def _fair_rss(self, processes: list[Process]) -> int:
+        """Shared pages counted once, where the kernel tells; else the plain sum."""
+        return sum(p.rss if (share := self._meter.fair_share(p.pid)) is None else share for p in processes)
+
+
+def _shared_kind(about: os.stat_result) -> str:
+    """What kind of open file a copy would share; "" for what it gets anew or may share."""
+    mode = about.st_mode
+    if stat.S_ISREG(mode):
+        return "" if about.st_nlink else "a deleted file"
+    if stat.S_ISCHR(mode):
+        return ""
+    kinds = ((stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISDIR, "a folder"))
+    return next((name for test, name in kinds if test(mode)), "a kernel object")
+
+
+def _disk_used(folder: str) -> int:
+    total = 0
+    for above, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(above, name)).st_blocks * 512
+    return total
