@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from turnwise.errors import ShapeError
+from turnwise.trainers.advantages.bilevel_gae import BilevelGAE
 from turnwise.trainers.advantages.grpo import GRPO
 from turnwise.trainers.advantages.turn_gae import TurnGAE
 from turnwise.trainers.aggregates import SequenceMean, TokenMean
@@ -381,6 +382,49 @@ def test_values_do_not_depend_on_the_size_of_a_pass():
         existing = torch.arange(values.shape[1]) <= batch.turns[:, None]
         seen.append(values[existing])
     assert torch.allclose(*seen, atol=1e-12) and float(seen[0].abs().max()) > 0
+
+
+def test_a_critic_per_token_agrees_with_itself_at_turn_starts_whatever_the_size_of_a_pass():
+    seen: list[Tensor] = []
+    for max_tokens in (1, 40, 10_000):
+        model = policy()
+        batch, advantages = specimen(model)
+        learner = LocalLearner(model, Update(max_tokens=max_tokens, optimizer=AdamW(lr=0.0)), critic=Critic(level="token"))
+        estimator = BilevelGAE()
+        first = learner.annotate(batch)
+        learner.update(first, advantages, estimator.targets(first))
+        batch = learner.annotate(batch)
+        assert batch.values is not None and batch.token_values is not None
+        assert not bool(batch.token_values[~batch.mask].any())
+        for row in range(len(batch.tokens)):
+            for k in range(int(batch.turns[row]) if not batch.failed[row] else 0):
+                start = int((batch.turn[row] == k).nonzero()[0])
+                assert float(batch.token_values[row, start]) == pytest.approx(float(batch.values[row, k]), abs=1e-12)
+        seen.append(batch.token_values)
+    assert torch.allclose(seen[0], seen[1], atol=1e-12) and torch.allclose(seen[0], seen[2], atol=1e-12)
+    assert float(seen[0].abs().max()) > 0
+
+
+def test_a_critic_per_token_learns_the_targets_of_every_token():
+    model = policy()
+    batch, _ = specimen(model)
+    settings = Update(optimizer=AdamW(lr=0.0), max_tokens=40)
+    learner = LocalLearner(model, settings, critic=Critic(level="token", lr=3e-2, steps=40))
+    estimator = BilevelGAE(turn_gamma=1.0)
+    losses: list[float] = []
+    for _ in range(8):
+        seen = learner.annotate(batch)
+        losses.append(learner.update(seen, estimator(seen), estimator.targets(seen))["critic_loss"])
+    assert losses[-1] < 0.3 * losses[0]
+    with pytest.raises(ShapeError, match=r"expected targets as \[B, T\]"):
+        learner.update(learner.annotate(batch), estimator(seen), batch.rewards)
+
+
+def test_targets_need_the_features_of_their_batch():
+    model = policy()
+    batch, advantages = specimen(model)
+    with pytest.raises(ShapeError, match="not annotated; call annotate first"):
+        LocalLearner(model, Update(), critic=Critic()).update(batch, advantages, batch.rewards)
 
 
 def test_without_a_critic_nothing_is_annotated():
