@@ -116,6 +116,8 @@ class BrowserSandbox:
         await asyncio.gather(*(browser.close() for browser in over))
 
     async def __aenter__(self) -> Self:
+        """Starts the browser, so that what is missing shows here and the first session is as quick as the others."""
+        await self._browser()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
