@@ -23,6 +23,7 @@ from aiodocker import Docker
 
 from turnwise.errors import ConfigError, SandboxFailure, Unsupported
 from turnwise.tool_servers.sandbox.docker_engine import GVISOR, Memory, connect, reap
+from turnwise.tool_servers.sandbox.docker_guard import guard
 from turnwise.tool_servers.sandbox.docker_guest import Guest, Shape
 from turnwise.tool_servers.sandbox.docker_image import BASE, Recipe, ensure_image, packages_of
 from turnwise.tool_servers.sandbox.docker_owner import Owner
@@ -195,7 +196,7 @@ class DockerSandbox:
                     f"DockerSandbox: {self.engine.name} has no runtime {GVISOR}: install gVisor and add it to the engine."
                 )
             await reap(docker)
-            self.found: Found = await probe(docker, self.engine, await self._image("python"), self._runtime)
+            self.found: Found = await probe(docker, self.engine, await self._image("python"), self._runtime, self._owner)
             _LOG.info(
                 "docker sandbox on %s: level %s%s", self.engine.name, self.level.name, "".join(f"; {x}" for x in self.found.lost)
             )
@@ -207,6 +208,7 @@ class DockerSandbox:
         except BaseException:
             await docker.close()
             raise
+        self._guard = guard(self._url, self._owner)
         self._memory = Memory(docker, self._owner)
         self._reaper = asyncio.create_task(self._reap(docker))
         return self
@@ -267,6 +269,8 @@ class DockerSandbox:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reaper
             await self._memory.close()
+            self._guard.kill()
+            await asyncio.to_thread(self._guard.communicate)
         await self._docker.close()
         self._docker = None
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from aiohttp import ClientError
 from turnwise.errors import SandboxFailure
 from turnwise.tool_servers.sandbox.docker_owner import LABEL, Owner
 
-__all__ = ["GVISOR", "Engine", "Memory", "connect", "reap"]
+__all__ = ["GVISOR", "Engine", "Memory", "connect", "reap", "remove_all"]
 
 GVISOR = "runsc"
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -68,11 +68,19 @@ async def connect(url: str | None) -> tuple[Docker, Engine]:
 
 async def reap(docker: Docker) -> int:
     """Remove the containers of owners that are provably gone; how many there were."""
+    return await _remove(docker, LABEL, lambda labels: (owner := Owner.of(labels)) is not None and owner.is_gone())
+
+
+async def remove_all(docker: Docker, owner: str) -> int:
+    """Remove every container of one owner, living or not; how many there were."""
+    return await _remove(docker, f"{LABEL}={owner}", lambda _: True)
+
+
+async def _remove(docker: Docker, label: str, unwanted: Callable[[Mapping[str, str]], bool]) -> int:
     removed = 0
     with contextlib.suppress(ClientError, OSError, DockerError):
-        for container in await docker.containers.list(all=True, filters=json.dumps({"label": [LABEL]})):
-            owner = Owner.of(container["Labels"])
-            if owner is not None and owner.is_gone():
+        for container in await docker.containers.list(all=True, filters=json.dumps({"label": [label]})):
+            if unwanted(container["Labels"]):
                 with contextlib.suppress(DockerError):
                     await container.delete(force=True)
                     removed += 1

@@ -12,6 +12,7 @@ from turnwise.errors import SandboxFailure
 from turnwise.tool_servers.sandbox.docker_container import container_settings
 from turnwise.tool_servers.sandbox.docker_engine import GVISOR, Engine
 from turnwise.tool_servers.sandbox.docker_link import Pipe
+from turnwise.tool_servers.sandbox.docker_owner import LABEL, Owner
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import Level
 
@@ -70,13 +71,13 @@ class Found:
     """Whether the guest can take files away from the model's code with Landlock, on top of the container's walls."""
 
 
-async def probe(docker: Docker, engine: Engine, image: str, runtime: str, *, wall_s: float = 30.0) -> Found:
+async def probe(docker: Docker, engine: Engine, image: str, runtime: str, owner: Owner, *, wall_s: float = 30.0) -> Found:
     """Raises SandboxFailure if nothing runs at all."""
     names = {name: code for name, code in CANARIES.items() if engine.machine == "x86_64" or name not in _MACHINE_DEPENDENT}
     command = ["python3", "-I", "-S", "-c", _PROGRAM, json.dumps(names)]
     limits = replace(Limits(), memory_mb=128, disk_mb=1)
     settings: dict[str, Any] = container_settings(
-        image, command, limits, labels={}, overhead_mb=32, runtime=runtime, podman=engine.podman
+        image, command, limits, labels={LABEL: str(owner)}, overhead_mb=32, runtime=runtime, podman=engine.podman
     )
     pipe, reader = await Pipe.reading(docker, settings)
     try:
