@@ -163,7 +163,7 @@ def test_a_fork_bomb_ends_with_the_call() -> None:
         assert result.status in (Status.TIMEOUT, Status.ERROR) and result.restarted
         assert (await run("1 + 1")).value == "2"
 
-    with_session(check)
+    with_session(check, SessionSpec("bomb", limits=replace(SMALL, memory_mb=400)))
 
 
 DAEMON = """

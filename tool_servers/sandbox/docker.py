@@ -75,6 +75,8 @@ class DockerSession:
         self._renew()
 
     async def call(self, seq: int, tool: str, arguments: Mapping[str, Any], *, wall_s: float | None = None) -> ToolResult:
+        if wall_s is not None and not wall_s > 0:
+            raise ConfigError(f"Session {self.id}: wall_s must be above 0, got {wall_s!r}.")
         try:
             return await self._ledger.once(seq, lambda: self._call(tool, arguments, wall_s))
         finally:
