@@ -80,7 +80,7 @@ CAPS = Caps()
 
 def plain(value: Any) -> Any:
     """A cell as JSON: null, bool, int (exact), finite float, str; {"float": "inf"}, {"blob": hex}, {"decimal": "1.20"}, lists."""
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or type(value) in (int, str, bool):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": str(value)}
@@ -104,7 +104,7 @@ def collect(columns: Sequence[str], rows: Iterator[Sequence[Any]], caps: Caps) -
     room, clipped, more = caps.max_kb * 1024, False, 0
     for row in rows:
         cells = [plain(v) for v in row]
-        size = sum(len(str(c)) for c in cells)
+        size = len(str(cells))
         if len(kept) >= caps.max_rows or (kept and size > room):
             more = 1 + sum(1 for _ in islice(rows, caps.count_rows))
             break
@@ -157,7 +157,7 @@ class Sqlite:
 
     def _harden(self, *more: str) -> None:
         db = self._connection
-        for pragma in ("temp_store = MEMORY", f"query_only = {int(not self.writable)}", *more):
+        for pragma in (f"query_only = {int(not self.writable)}", *more):
             db.execute(f"PRAGMA {pragma}")
         for name, value in LIMITS.items():
             db.setlimit(getattr(sqlite3, f"SQLITE_LIMIT_{name}"), value)
@@ -252,9 +252,9 @@ def _opened(database: Source, copied: bool) -> sqlite3.Connection:
         return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     if database is not None:
-        content = bytearray(database if isinstance(database, bytes) else Path(database).read_bytes())
-        if content.startswith(b"\2\2", 18):
-            content[18:20] = b"\1\1"  # a file in WAL mode cannot live in memory; these two bytes are the mode
+        content = database if isinstance(database, bytes) else Path(database).read_bytes()
+        if content.startswith(b"\2\2", 18):  # a file in WAL mode cannot live in memory; these two bytes are the mode
+            content = content[:18] + b"\1\1" + content[20:]
         if content:
             db.deserialize(content)
     return db
