@@ -2,9 +2,10 @@
 
     python benchmarks/browser.py [--resets 1000] [--rounds 3] [--out benchmarks/results/browser.json]
 
-The page is a form of 40 fields and a counter. Plain Playwright is what browser environments commonly do: a new browser per reset (as
-BrowserGym), `locator.click` and `aria_snapshot` per step, no sandbox. Rounds alternate. Printed: median (lowest to highest) of the rounds'
-medians in ms, and the ratio of the medians.
+The page is a form of 40 fields and a counter. Plain Playwright is what browser environments commonly do: a new browser per
+reset (as BrowserGym), `locator.click` and `aria_snapshot` per step, no sandbox. Rounds alternate. Printed: median (lowest to
+highest) of the rounds' medians in ms, and the ratio of the medians; CPU is that of Python, driver and browser together, a call,
+and does not depend on what else the machine does.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from playwright.async_api import Browser, Page, Playwright, Route, async_playwri
 
 from turnwise.tool_servers.browser.find import find_chromium
 from turnwise.tool_servers.browser.sandbox import BrowserSandbox
+from turnwise.tool_servers.sandbox.bubblewrap_launch import tree, usage
 from turnwise.tool_servers.sandbox.protocol import SessionSpec
 
 URL = "http://app.test/"
@@ -32,6 +34,18 @@ SETTINGS = {"bundle": "form", "start": URL, "width": 640, "height": 640, "restar
 TARGETS = {"context_ms": 300.0, "restart_ms": 20.0, "step_ms": 10.0}
 
 Measures = dict[str, float]
+
+
+def cpu_ms() -> float:
+    """Of this process and all below it, those that ended included."""
+    return usage(tree(os.getpid()))[1] * 1e3
+
+
+async def timed(name: str, count: int, work: Callable[[int], Awaitable[object]]) -> Measures:
+    """Wall (median) and CPU (mean) milliseconds of one call."""
+    before = cpu_ms()
+    wall = await median_ms(count, work)
+    return {f"{name}_ms": wall, f"{name}_cpu_ms": (cpu_ms() - before) / count}
 
 
 async def median_ms(count: int, work: Callable[[int], Awaitable[object]]) -> float:
@@ -51,7 +65,7 @@ async def ours(sandbox: BrowserSandbox, tag: str, count: int) -> Measures:
         await session.call(1, "observe", {})
         await session.close()
 
-    found = {"context_ms": await median_ms(max(5, count // 10), fresh)}
+    found = await timed("context", max(5, count // 10), fresh)
     session = await sandbox.open(SessionSpec(f"{tag}-s", "browser", settings=SETTINGS))
     seq = 0
 
@@ -62,9 +76,9 @@ async def ours(sandbox: BrowserSandbox, tag: str, count: int) -> Measures:
         assert result.status == "ok", result
 
     await call("observe")
-    found["restart_ms"] = await median_ms(count, lambda _: call("restart"))
-    found["step_ms"] = await median_ms(count, lambda _: call("click", mark=1))
-    found["picture_ms"] = await median_ms(max(5, count // 5), lambda _: call("screenshot"))
+    found |= await timed("restart", count, lambda _: call("restart"))
+    found |= await timed("step", count, lambda _: call("click", mark=1))
+    found |= await timed("picture", max(5, count // 5), lambda _: call("screenshot"))
     await session.close()
     return found
 
@@ -97,8 +111,9 @@ async def plain(playwright: Playwright, count: int) -> Measures:
         assert page
         await page.screenshot()
 
-    found = {"context_ms": await median_ms(max(5, count // 10), fresh), "step_ms": await median_ms(count, step)}
-    found["picture_ms"] = await median_ms(max(5, count // 5), picture)
+    found = await timed("context", max(5, count // 10), fresh)
+    found |= await timed("step", count, step)
+    found |= await timed("picture", max(5, count // 5), picture)
     assert browser
     await browser.close()
     return found
@@ -134,7 +149,7 @@ async def measure(rounds: int, count: int, resets: int) -> dict[str, Any]:
     result: dict[str, Any] = {"turnwise": mine, "playwright": theirs, "ratio": {}}
     for name in mine[0]:
         values = [found[name] for found in mine]
-        line = f"{name:12s} {said(values)}"
+        line = f"{name:15s} {said(values)}"
         if name in theirs[0]:
             other = [found[name] for found in theirs]
             ratio = statistics.median(other) / statistics.median(values)

@@ -162,8 +162,11 @@ OBSERVER = r"""
       if (style.display === "none" || style.contentVisibility === "hidden") return;
       const role = roleOf(element), control = element.tagName === "INPUT";
       if (control && element.type === "hidden") return;
-      let target = element, box = style.display === "contents" ? null : boxOf(element, frame);
-      const unseen = style.visibility !== "visible" || style.opacity === "0";
+      const points = style.cursor === "pointer", unseen = style.visibility !== "visible" || style.opacity === "0";
+      const wanted = MARKED.has(role) || element.tabIndex >= 0 && element.tagName !== "BODY" && role !== "frame" ||
+        points && !pointer || element.hasAttribute("onclick") || this.clickable(element);
+      const placed = wanted || this.viewport.only;
+      let target = element, box = placed && style.display !== "contents" ? boxOf(element, frame) : null;
       if (control && (unseen || !box)) {  // drawn by its label
         const seen = {visibilityProperty: true, opacityProperty: true};
         target = [...element.labels ?? []].find(label => label.checkVisibility(seen));
@@ -175,10 +178,7 @@ OBSERVER = r"""
         this.hidden++;
         return;
       }
-      const points = style.cursor === "pointer";
-      const active = !hidden && box && this.reach(target) && (MARKED.has(role) ||
-        element.tabIndex >= 0 && element.tagName !== "BODY" && role !== "frame" || points && !pointer ||
-        element.hasAttribute("onclick") || this.clickable(element));
+      const active = wanted && !hidden && box && this.reach(target);
       const block = !/^(inline|contents)/.test(style.display) || element.tagName === "BR";
       if (active || role && role !== "list" && !hidden) {
         this.shown(element, target, role, active, box, depth, frame);
