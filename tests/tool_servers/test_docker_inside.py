@@ -1,0 +1,93 @@
+"""The embedded sandbox inside a default Docker container: a weaker level, said in one line, and no wall that is not there."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+BASE = "turnwise-base:latest"
+ROOT = Path(__file__).resolve().parents[2]
+SITE = Path(aiohttp.__file__).resolve().parents[1]
+PROGRAM = """
+import asyncio, json, logging, os, site, sys
+site.addsitedir("/site")
+from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox
+from turnwise.tool_servers.sandbox.levels import reach
+from turnwise.tool_servers.sandbox.protocol import Level, SessionSpec
+
+CELLS = {
+    "arithmetic": "1 + 1",
+    "own file": "open('x', 'w').write('abc'), open('x').read()",
+    "other file": "open('/secret').read()",
+    "socket": "import socket; socket.socket()",
+    "server's environment": "open(f'/proc/%d/environ').read()" % os.getpid(),
+    "server": "import os; os.kill(%d, 0)" % os.getpid(),
+    "namespace": "import ctypes; assert ctypes.CDLL(None).unshare(0x10000000) == 0",
+}
+
+async def main():
+    level, notice = await reach(Level.LANDLOCK)
+    async with EmbeddedSandbox(needs=Level.LANDLOCK) as made:
+        session = await made.open(SessionSpec("inside"))
+        got = {}
+        for seq, (name, code) in enumerate(CELLS.items(), 1):
+            got[name] = (await session.call(seq, "python", {"code": code})).status
+        endless = await session.call(len(CELLS) + 1, "python", {"code": "while True: pass"}, wall_s=0.2)
+        await session.close()
+    print(json.dumps({"level": made.level.name, "found": level.name, "notice": notice, "got": got | {"endless": endless.status},
+                      "left": os.listdir("/tmp")}))
+
+asyncio.run(main())
+"""
+
+
+def inside(*options: str) -> dict[str, Any]:
+    """The program's verdicts in a container with these options of `docker run`."""
+    version = ["docker", "run", "--rm", "--network", "none", BASE, "python3", "-c", "import sys; print(sys.version_info[1])"]
+    asked = subprocess.run(version, capture_output=True, text=True, timeout=60)
+    if asked.returncode and os.geteuid() != 0:
+        pytest.skip(f"no engine or no image {BASE}: {asked.stderr.strip()}")
+    assert asked.returncode == 0, f"{asked.stderr.strip()}; run .ci/docker"
+    if int(asked.stdout) != sys.version_info[1]:
+        pytest.skip(
+            f"the packages of this Python 3.{sys.version_info[1]} do not load in {BASE}, which has 3.{asked.stdout.strip()}"
+        )
+    # A home folder that only its owner may enter would hide what is mounted below it.
+    mounts = ["--tmpfs", "/root:mode=755", "-v", f"{SITE}:/site:ro", "-v", f"{ROOT}:{ROOT}:ro"]
+    command = ["docker", "run", "--rm", "-i", "-e", "SECRET=x", *mounts, *options, BASE, "python3", "-B", "-c", PROGRAM]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+WALLS = {
+    "arithmetic": "ok",
+    "own file": "ok",
+    "other file": "error",
+    "socket": "error",
+    "server's environment": "error",
+    "server": "error",
+    "namespace": "error",
+    "endless": "timeout",
+}
+
+
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_in_a_default_container(user: str) -> None:
+    seen = inside("--user", user, "-v", "/etc/hostname:/secret:ro")
+    assert seen["level"] == seen["found"] == "LANDLOCK"
+    assert seen["notice"].count("\n") == 0 and "namespaces is not to be had" in seen["notice"] and "docker run" in seen["notice"]
+    assert seen["got"] == WALLS
+    assert seen["left"] == []
+
+
+def test_what_the_line_says_helps() -> None:
+    """The way to the stronger level that the line names is one."""
+    seen = inside("--user", "1000", "--init", "--security-opt", "seccomp=unconfined", "-v", "/etc/hostname:/secret:ro")
+    assert seen["level"] == "NAMESPACES" and not seen["notice"]
+    assert seen["got"] == WALLS | {"socket": "ok"}
