@@ -25,6 +25,7 @@ from turnwise.envs.core import Transition, TurnEnv, split_of
 from turnwise.envs.search.lookup import Lookup
 from turnwise.envs.testing import ChaosEnv
 from turnwise.errors import ConfigError, InfraError, UnknownName
+from turnwise.trainers.advantages.bilevel_gae import BilevelGAE
 from turnwise.trainers.advantages.turn_gae import TurnGAE
 from turnwise.trainers.checkpoint import latest
 from turnwise.trainers.critic import Critic
@@ -38,6 +39,8 @@ from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.run import Result, run
 from turnwise.trainers.sft import SFT
 from turnwise.trainers.trainer import PATIENCE
+from turnwise.trainers.transforms.empg import EMPG
+from turnwise.trainers.transforms.length_free import LengthFree
 from turnwise.types import Group, Task
 
 
@@ -178,6 +181,9 @@ def test_the_model_is_one_of_transformers(done: tuple[Path, Result, str]):
 VARIANTS = {
     "grpo": TINY,
     "critic": replace(TINY, advantage=TurnGAE(), critic=Critic(), warm_start=None),
+    "token_critic": replace(
+        TINY, advantage=BilevelGAE(whiten=True), critic=Critic(level="token"), transform=(EMPG(), LengthFree()), warm_start=None
+    ),
     "minibatches": replace(TINY, minibatches=2, epochs=2, kl=0.05, entropy=0.01, warmup=4),
     "lora_muon": replace(TINY, lora=Lora(rank=2), optimizer=MuonAdamW(), kl=0.05),
 }
