@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ __all__ = ["KINDS", "Kind", "opened", "search_sandbox", "worker_tools"]
 
 _ROOM = "turnwise.tool_servers"
 _BACKENDS = {"embedded": f"{_ROOM}.sandbox.embedded:EmbeddedSandbox", "docker": f"{_ROOM}.sandbox.docker:DockerSandbox"}
+_DOCKER_CANARY_S = 5.0
+"""A container that no pool has ready takes a second or two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,12 @@ async def opened(
         "embedded": {"profiles": chosen, "needs": needs},
         "docker": {"needs": max(needs, Level.DOCKER)},
     }.get(name, {})
-    async with resolve("", kind.backends[name])(**own, **(options or {})) as sandbox:
+    maker: Any = resolve("", kind.backends[name])
+    known = signature(maker).parameters
+    for option in options or {}:
+        if option not in known or option in own:
+            raise UnknownName(f"option of {name}", option, set(known) - set(own))
+    async with maker(**own, **(options or {})) as sandbox:
         if kind.runs_code and sandbox.level < needs:
             raise SandboxFailure("isolation", f"{name} reaches {sandbox.level.name.lower()} here, {needs.name.lower()} is needed")
         yield Service(
@@ -110,6 +118,7 @@ async def opened(
             sandbox=sandbox,
             tools={profile: getattr(sandbox, "tools", None) or worker_tools(profile_of(profile).worker) for profile in chosen},
             canary=kind.canary,
+            canary_s=_DOCKER_CANARY_S if name == "docker" else 1.0,
             counts_memory=kind.runs_code,
             settings=settings or {},
         )

@@ -16,7 +16,6 @@ __all__ = ["Canary", "Service"]
 
 _FRESH_S = 5.0
 """How long a canary's answer is given again."""
-_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +27,9 @@ class Service:
     tools: Mapping[str, Sequence[Mapping[str, Any]]]
     """Profile -> its tools: name, description and parameters (a JSON schema) of each."""
     canary: tuple[str, Mapping[str, Any]]
-    """A tool of the default profile and arguments that must succeed within a second."""
+    """A tool of the default profile and arguments that must succeed."""
+    canary_s: float = 1.0
+    """Within this time, a fresh session included."""
     counts_memory: bool = True
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Settings of sessions that a client opens without saying how (MCP)."""
@@ -63,8 +64,9 @@ class Canary:
         if self._run is None or stale:
             self._began = time.monotonic()
             self._run = asyncio.get_running_loop().create_task(self._sing())
-        done, _ = await asyncio.wait([self._run], timeout=max(0.0, self._began + _PATIENCE_S - time.monotonic()))
-        return self._run.result() if done else f"no answer in {_PATIENCE_S:g} s"
+        patience_s = self._service.canary_s
+        done, _ = await asyncio.wait([self._run], timeout=max(0.0, self._began + patience_s - time.monotonic()))
+        return self._run.result() if done else f"no answer in {patience_s:g} s"
 
     async def close(self) -> None:
         """Wait for the last one, so that its session is closed."""
@@ -88,4 +90,4 @@ class Canary:
         took = time.monotonic() - began
         if result.status is not Status.OK:
             return f"{tool}: {result.status} {result.err[-300:]}".rstrip()
-        return f"took {took:.1f} s" if took > _PATIENCE_S else ""
+        return f"took {took:.1f} s" if took > self._service.canary_s else ""

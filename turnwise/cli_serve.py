@@ -66,6 +66,9 @@ def add_arguments(sub: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--site", action="append", default=[], metavar="NAME=FOLDER", help="for browser: pages that sessions may see"
     )
+    what.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as warm=8 for docker"
+    )
     what.add_argument("--corpus", metavar="PATH", help="for search: a folder of texts or a JSONL file")
     what.add_argument("--setting", action="append", default=[], metavar="KEY=VALUE", help="of sessions opened over MCP")
     where = sub.add_argument_group("where it listens")
@@ -128,13 +131,14 @@ async def _serve(arguments: argparse.Namespace) -> None:
 
 def _of_kind(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """What makes the sandbox, and the settings of sessions that say none."""
-    settings, sites = _pairs("--setting", arguments.setting), _pairs("--site", arguments.site)
+    options, settings = _pairs("--option", arguments.option), _pairs("--setting", arguments.setting)
+    sites = _pairs("--site", arguments.site)
     for option, given, kind in (("--corpus", arguments.corpus, "search"), ("--site", sites, "browser")):
         if bool(given) != (arguments.kind == kind):
             raise ConfigError(f"{option}: {f'is for {kind} servers' if given else f'a {kind} server needs it'}.")
     if sites:
-        return {"bundles": sites}, {"bundle": next(iter(sites)), "start": "http://app.test/"} | settings
-    return {"corpus": arguments.corpus} if arguments.corpus else {}, settings
+        return {"bundles": sites} | options, {"bundle": next(iter(sites)), "start": "http://app.test/"} | settings
+    return ({"corpus": arguments.corpus} if arguments.corpus else {}) | options, settings
 
 
 def _capacity(arguments: argparse.Namespace) -> Capacity:
