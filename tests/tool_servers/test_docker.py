@@ -376,9 +376,25 @@ def test_levels_are_found_and_never_lowered() -> None:
             assert made.level is Level.DOCKER and made.found.lost == made.engine.missing
         with pytest.raises(SandboxFailure, match="no engine answers"):
             await DockerSandbox(url="unix:///nowhere.sock").__aenter__()
-        if not made.engine.gvisor:
-            with pytest.raises(Unsupported, match="runsc"):
-                await DockerSandbox(needs=Level.GVISOR, base=BASE).__aenter__()
+
+    asyncio.run(main())
+
+
+def test_gvisor_is_used_where_it_can_run_the_guest_and_refused_elsewhere() -> None:
+    async def main() -> None:
+        made = DockerSandbox(needs=Level.GVISOR, base=BASE)
+        try:
+            await made.__aenter__()
+        except Unsupported as refused:
+            assert "runsc" in str(refused) and ("no runtime" in str(refused) or "cannot run the guest" in str(refused))
+        else:
+            async with made:
+                assert made.level is Level.GVISOR
+                session = await made.open(SessionSpec("g", limits=SMALL))
+                assert (await session.call(1, "python", {"code": "import os; os.uname().release"})).value != repr(
+                    os.uname().release
+                )
+        assert await ours(str(Owner.this_process())) == []
 
     asyncio.run(main())
 

@@ -202,6 +202,7 @@ class DockerSandbox:
             _LOG.info(
                 "docker sandbox on %s: level %s%s", self.engine.name, self.level.name, "".join(f"; {x}" for x in self.found.lost)
             )
+            await self._try_guest()
             if self.level < self._needs:
                 raise Unsupported(
                     f"DockerSandbox: level {self._needs.name} is needed, {self.engine.name} gives {self.level.name}: "
@@ -217,6 +218,16 @@ class DockerSandbox:
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
+
+    async def _try_guest(self) -> None:
+        """Another kernel may lack calls that the guest needs; better said now than at the first episode."""
+        if self._runtime:
+            try:
+                await (await self._start(_shape(SessionSpec("probe")))).close()
+            except SandboxFailure as failed:
+                raise Unsupported(
+                    f"DockerSandbox: this version of {self._runtime} cannot run the guest: {failed.detail}."
+                ) from failed
 
     async def prepare(self, spec: SessionSpec) -> None:
         """Return when the pool holds what it can for sessions like this one."""
