@@ -116,7 +116,7 @@ class Session(Protocol):
         """
         ...
 
-    async def fork(self, ids: Sequence[str]) -> list[Session]:
+    async def fork(self, ids: Sequence[str]) -> Sequence[Session]:
         """One independent copy per id, at this very point: same variables, files and stored results. Raises ForkRefused."""
         ...
 
