@@ -8,7 +8,7 @@ import pytest
 
 from turnwise.errors import ConfigError
 from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox
-from turnwise.tool_servers.sandbox.protocol import ForkRefused, Sandbox, Session, SessionSpec, Status
+from turnwise.tool_servers.sandbox.protocol import Sandbox, Session, SessionSpec, Status
 from turnwise.tool_servers.sql.grader import Grader
 from turnwise.tool_servers.sql.variants import neighbours_of
 
@@ -86,12 +86,7 @@ def test_forks_of_a_writable_database_part() -> None:
         state = await twin.call(4, "state", {"tables": ["emp"]})
         assert grader.judge_state(gold, 0, state.value).score == 0.0
 
-    try:
-        play(script)
-    except ForkRefused as refused:
-        if str(refused) != "not yet":
-            raise
-        pytest.xfail("the embedded sandbox does not fork yet")
+    play(script)
 
 
 def test_grading_in_the_sandbox() -> None:
@@ -114,6 +109,8 @@ def test_duckdb() -> None:
         settings = {"engine": "duckdb", "script": "CREATE TABLE t AS SELECT range AS a FROM range(5)", "query_s": 1.0}
         session = await sandbox.open(SessionSpec("a", "duckdb", settings=settings))
         assert await rows(session, 1, "SELECT sum(a) FROM t") == [[10]]
+        (twin,) = await session.fork(["b"])
+        assert await rows(twin, 2, "SELECT max(a) FROM t") == [[4]]
         bomb = await session.call(2, "query", {"sql": "SELECT length(repeat('x', 4000000000))"}, wall_s=1.5)
         assert bomb.status in (Status.TIMEOUT, Status.MEMORY, Status.DIED, Status.ERROR)
         assert await rows(session, 3, "SELECT sum(a) FROM t") == [[10]]
