@@ -264,3 +264,15 @@ def test_an_ordinary_user_can_as_well(tmp_path: Path) -> None:
 def test_the_plan_is_json() -> None:
     plan = json.loads(command(["true"], Box())[-1])
     assert plan["argv"] == ["true"] and plan["wall_s"] is None and plan["uid"] >= 0x60000000
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has folders that its own programs could not reach")
+def test_folders_behind_closed_doors_can_be_shown(tmp_path: Path) -> None:
+    """Such as a browser that root downloaded into its home."""
+    (tmp_path / "closed" / "shown").mkdir(parents=True)
+    (tmp_path / "closed" / "shown" / "file").write_text("seen\n")
+    (tmp_path / "closed" / "other").write_text("hidden\n")
+    (tmp_path / "closed").chmod(0o700)
+    shown = str(tmp_path / "closed" / "shown")
+    result = sh(f"cat {shown}/file; cat {tmp_path}/closed/other; touch {shown}/new", Box(readable=(shown, "/no/such/folder")))
+    assert result.out == "seen\n" and result.status is Status.ERROR and "Read-only" in result.err

@@ -257,10 +257,10 @@ def _options(box: Box, carried: Sequence[str]) -> list[str]:
             options += ["--symlink", os.readlink(name), name]
         elif os.path.isdir(name):
             options += ["--ro-bind", name, name]
+    options += ["--bind", "/mnt/work", "/work", "--bind", "/mnt/tmp", "/tmp", "--dev", "/dev"]
     for path in (*_ETC, *box.readable):
         source = f"/mnt/carried{carried.index(path)}" if path in carried else path
         options += ["--ro-bind" if path in carried else "--ro-bind-try", source, path]
-    options += ["--bind", "/mnt/work", "/work", "--bind", "/mnt/tmp", "/tmp", "--dev", "/dev"]
     options += ["--size", str(box.shm_mb << 20), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
     options += ["--proc", "/proc"] if box.proc else []
     options += ["--remount-ro", "/", "--chdir", "/work"]
