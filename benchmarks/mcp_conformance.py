@@ -4,8 +4,8 @@
 
 Needs npm, which fetches the suite (@modelcontextprotocol/conformance) and the Node.js it wants, by name and version, into a
 folder of the cache. Left out are the scenarios of what we do not offer: protocol sessions, prompts, resources, completion,
-logging, sampling, elicitation, progress, tasks, audio and embedded resources. The tools that scenarios call by name run in a real sandbox
-(conformance_worker.py). Exit code 1 if a check fails, except those of NOT_OFFERED.
+logging, sampling, elicitation, progress, tasks, audio and embedded resources. The tools that scenarios call by name run in a real
+sandbox (conformance_worker.py). Exit code 1 if a check fails, except those of NOT_OFFERED.
 """
 
 from __future__ import annotations

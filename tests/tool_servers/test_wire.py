@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.errors import ConfigError, SandboxFailure
@@ -29,15 +29,17 @@ TEXT = st.text(alphabet=st.characters(codec=None, exclude_categories=()))
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | TEXT, lambda x: st.lists(x) | st.dictionaries(TEXT, x))
 
 
+@settings(max_examples=50, deadline=None)
 @given(out=TEXT, value=JSON, status=st.sampled_from(Status), seq=st.integers(1), truncated=st.booleans())
 def test_a_result_survives(out: str, value: object, status: Status, seq: int, truncated: bool) -> None:
     result = ToolResult(status, out, "e", value, truncated, Usage(1.5, 0.25, 3.0), seq, restarted=True)
     assert result_from(json.loads(encoded(result_to(result)))) == result
 
 
-@given(files=st.dictionaries(TEXT, st.binary()), seed=st.integers(), settings=st.dictionaries(TEXT, JSON))
-def test_a_spec_survives(files: dict[str, bytes], seed: int, settings: dict[str, object]) -> None:
-    spec = SessionSpec("a.B-9_", "sql", Limits(wall_s=1.5, memory_mb=64), files, seed, 12.5, settings)
+@settings(max_examples=50, deadline=None)
+@given(files=st.dictionaries(TEXT, st.binary()), seed=st.integers(), options=st.dictionaries(TEXT, JSON))
+def test_a_spec_survives(files: dict[str, bytes], seed: int, options: dict[str, object]) -> None:
+    spec = SessionSpec("a.B-9_", "sql", Limits(wall_s=1.5, memory_mb=64), files, seed, 12.5, options)
     assert spec_from(decoded(encoded(spec_to(spec)))) == spec
 
 
