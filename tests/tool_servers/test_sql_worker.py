@@ -331,7 +331,7 @@ DUCK_REFUSED = {
     "": "empty",
     "SELECT * FROM nope": "Tables: emp.",
     "SELECT count(*) FROM range(100000000000)": "stopped after 1 s",
-    "SELECT list(range) FROM range(50000000)": "128 MB",
+    "SELECT list(range) FROM range(50000000)": "128 MB|stopped after 1 s",
 }
 
 
@@ -349,7 +349,8 @@ def test_duckdb_read_only(tmp_path: Path) -> None:
             [{"decimal": "1.50"}, "2020-02-01", [1, 2], 1 << 100, {"float": "nan"}]
         ]
         for sql, reason in DUCK_REFUSED.items():
-            assert reason in process.refusal(sql), sql
+            refusal = process.refusal(sql)
+            assert any(part in refusal for part in reason.split("|")), (sql, refusal)
         assert process.handle("query", sql="SELECT * FROM range(1000)")["value"]["more_rows"] == 997
         answer = process.handle("query", fork=True, sql="SELECT count(*) FROM emp")
         assert answer["value"]["rows"] == [[3]] and answer["threads"] == 1
