@@ -7,6 +7,7 @@ Found by doing: a group is made, a limit set, a process moved into it, the group
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -99,6 +100,16 @@ class Groups:
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=folder)
         return Group(self, name)
+
+    def clear(self) -> None:
+        """End what is in any of our groups, then remove them and the folder."""
+        for name in {n for folder in set(self.folders.values()) for n in os.listdir(folder)}:
+            group = Group(self, name)
+            with contextlib.suppress(OSError):
+                for pid in _read(self.folders["pids"], f"{name}/cgroup.procs").split():
+                    os.kill(int(pid), signal.SIGKILL)
+                group.remove_soon()
+        self.remove()
 
     def remove(self) -> None:
         """Itself, once no session is left in it; whoever leaves last succeeds."""

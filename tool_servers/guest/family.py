@@ -41,8 +41,8 @@ class Family:
         self.accounts: Accounts
         self._folder = WORK
         self._init = self._born = 0
-        self._control: socket.socket
-        self._zygote = os.getppid()
+        self.control: socket.socket
+        """To init, which says nothing unless it is asked."""
 
     def start(self, bounds: Bounds, ours_alone: list[int]) -> Member:
         """The first member, not yet running. `ours_alone`: descriptors that init must not have. Raises Broken, OSError."""
@@ -51,7 +51,7 @@ class Family:
         if self._plan.level >= 2:
             kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
         else:
-            self._folder = tempfile.mkdtemp(prefix=f"turnwise-{os.getpid()}-")
+            self._folder = tempfile.mkdtemp(prefix=f"turnwise-{os.getppid()}-{os.getpid()}-")
             if self.user is not None:
                 os.chown(self._folder, self.user, self.user)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -61,7 +61,7 @@ class Family:
                 os.close(fd)
             Init(self._plan, bounds, self._worker, self._proc, self.user, self._folder).run(theirs)
         theirs.close()
-        self._control = ours
+        self.control = ours
         self.accounts = Accounts(self._meter, self._init, self._group, None if self._plan.level >= 2 else self._folder)
         if self._group:
             self._group.add(self._init)
@@ -69,7 +69,7 @@ class Family:
 
     def spawn(self, member: Member) -> None:
         """A process for a session; its pipes are fresh."""
-        send(self._control, {"do": "spawn"}, [*member.pipes.theirs, *self._joined(member)])
+        send(self.control, {"do": "spawn"}, [*member.pipes.theirs, *self._joined(member)])
         member.pipes.close_theirs()
 
     def wait_ready(self, member: Member, seconds: float) -> None:
@@ -88,6 +88,13 @@ class Family:
         if member.state is State.LOST:
             raise files.BadPath(f"the worker refused its settings: {member.refusal}")
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether init is gone, or on its way: its descriptors close before its processes are ended."""
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        return bool(poll.poll(0))
+
     def end_processes(self, member: Member) -> None:
         """All of one session; if they cannot be had one by one, the family dies."""
         if not self.accounts.end(member):
@@ -100,7 +107,7 @@ class Family:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with theirs:
-                send(self._control, {"do": "branch", **grown}, [theirs.fileno(), *self._joined(member)])
+                send(self.control, {"do": "branch", **grown}, [theirs.fileno(), *self._joined(member)])
             twin = self._add(_handed_over(ours, _FORK_S), member.bounds)
         try:
             socket.send_fds(member.pipes.claim, [packed({"fork": twin.id})], [*twin.pipes.theirs, *twin.spaces])
@@ -130,8 +137,6 @@ class Family:
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._group:
             self._group.remove_soon()
-            if os.getppid() != self._zygote:  # it is dead, and cannot clean up behind us
-                self._group.groups.remove()
 
     def _add(self, fds: list[int], bounds: Bounds) -> Member:
         work, *spaces = fds

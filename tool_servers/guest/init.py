@@ -20,9 +20,6 @@ from turnwise.tool_servers.guest.rlimits import raise_process_limit, set_limits
 
 __all__ = ["Init", "receive", "send"]
 
-_OURS = 2
-"""Processes of the user namespace that are not the session's: this one, and its helper during a fork."""
-
 
 def send(channel: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
     socket.send_fds(channel, [json.dumps(message).encode()], fds or [])
@@ -112,9 +109,10 @@ class Init:
         """The last step before code that is not ours."""
         if self._plan.level < 2:
             kernel.die_with_parent(signal.SIGKILL)
-        set_limits(self._bounds, _OURS)
+        set_limits(self._bounds, count_processes=self._plan.level >= 2 or self._user is not None)
         kernel.no_new_privileges()
         kernel.drop_capabilities()
+        kernel.dumpable(True)  # to its supervisor, which may be of the same user and no more
         if self._plan.level >= 2:
             seccomp.apply(seccomp.program(seccomp.Policy(join=True)))
         elif self._plan.level == 1:

@@ -14,7 +14,7 @@ from pathlib import Path
 from turnwise.tool_servers.guest import files, kernel
 from turnwise.tool_servers.guest.plan import NOBODY, WORK
 
-__all__ = ["become_mapped", "copy_folders", "enter_root", "loopback_up", "map_self", "session_folders"]
+__all__ = ["become_mapped", "copy_folders", "enter_root", "loopback_up", "map_self", "reveal", "session_folders"]
 
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _TEXTS = {
@@ -74,13 +74,37 @@ def _show(path: str, devices: bool = False) -> None:
         return
     if not source.exists():
         return
-    if source.is_dir():
-        Path(path).mkdir(parents=True, exist_ok=True)
-    else:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).touch()
+    _place(Path(path), source.is_dir())
     kernel.bind(str(source), path)
     kernel.read_only(path, devices=devices)
+
+
+def reveal(paths: Sequence[str]) -> None:
+    """Let every user reach these paths, in a mount namespace of our own: a folder above them that others may not enter, such as
+    root's home, is covered by an empty one with just the paths in it. OSError where that is not allowed."""
+    hidden: dict[Path, list[Path]] = {}
+    for path in (Path(p) for p in _outermost(paths) if os.path.exists(p)):
+        if closed := next((p for p in reversed(path.parents) if not p.stat().st_mode & 1), None):
+            hidden.setdefault(closed, []).append(path)
+    if hidden:
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.private()
+    for closed, inner in hidden.items():
+        held = [(path, path.is_dir(), os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in inner]
+        kernel.mount("tmpfs", str(closed), "tmpfs", 0, "mode=755")
+        for path, folder, fd in held:
+            _place(path, folder)
+            kernel.bind(f"/proc/self/fd/{fd}", str(path))
+            os.close(fd)
+
+
+def _place(path: Path, folder: bool) -> None:
+    """Something to mount on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if folder:
+        path.mkdir(exist_ok=True)
+    else:
+        path.touch()
 
 
 def session_folders(disk_mb: int, inodes: int, owner: int | None) -> None:

@@ -160,6 +160,7 @@ class _Resident:
         kernel.setns(user, kernel.CLONE_NEWUSER)
         kernel.setns(mounts, kernel.CLONE_NEWNS)
         kernel.drop_capabilities()
+        kernel.dumpable(True)
         os.chdir(here)
         for fd, (path, flags, at, inheritable) in open_files.items():
             new = os.open(path, flags)

@@ -13,8 +13,9 @@ MOST_PROCESSES = 4096
 """Hard bound of a family of forks; the soft one is the session's, and nobody inside may raise it."""
 
 
-def set_limits(bounds: Bounds, counted: int) -> None:
-    """Of this process. `counted`: processes of ours that the kernel counts with the session's."""
+def set_limits(bounds: Bounds, count_processes: bool) -> None:
+    """Of this process. `count_processes`: the kernel counts a user's processes, and this user has none but the session's (and
+    its init, the one more)."""
     space = (_ADDRESS_SPACE_MB + bounds.memory_mb) << 20
     cpu = int(bounds.cpu_s) + 2
     disk = bounds.disk_mb << 20
@@ -23,7 +24,7 @@ def set_limits(bounds: Bounds, counted: int) -> None:
         (resource.RLIMIT_CPU, cpu, cpu + 1),
         (resource.RLIMIT_NOFILE, bounds.open_files, bounds.open_files),
         (resource.RLIMIT_FSIZE, disk, disk),
-        (resource.RLIMIT_NPROC, bounds.processes + counted, MOST_PROCESSES),
+        *([(resource.RLIMIT_NPROC, bounds.processes + 1, MOST_PROCESSES)] if count_processes else []),
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_MEMLOCK, 0, 0),
         (resource.RLIMIT_MSGQUEUE, 0, 0),

@@ -52,6 +52,8 @@ class Supervisor:
                             self._request(message, raw)
                             if message["op"] == "close" and not self._family.members:
                                 return
+                    elif self._family.orphaned:
+                        return
                     elif fd in self._watched:
                         self._event(self._watched[fd], fd)
                 self._look_at_clock()
@@ -104,6 +106,7 @@ class Supervisor:
         self._family.spawn(member)
         self._family.wait_ready(member, START_S)
         self._watch(member)
+        self._epoll.register(self._family.control.fileno(), select.EPOLLIN)
         self._answer(message["n"], {"m": member.id})
 
     def _fork(self, member: Member, message: dict[str, Any]) -> None:

@@ -86,10 +86,13 @@ class Zygote:
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.groups: Groups | None = find_groups(plan.group) if plan.group else None
         self._root = os.geteuid() == 0
+        self._alive, self._janitor = _janitor(self.groups)
         if plan.level >= 2:
             namespaces.enter_root(plan.readable, ordinary=not self._root)
         else:
             kernel.subreaper()
+            if self._root:
+                namespaces.reveal(plan.readable)
         kernel.dumpable(False)
         self._supervisors: dict[int, Group | None] = {}
         self._number = 0
@@ -137,11 +140,11 @@ class Zygote:
 
     def _end_orphans(self, supervisor: int) -> None:
         """What a killed supervisor left: without a pid namespace its processes come to us."""
-        for folder in glob.glob(f"{tempfile.gettempdir()}/turnwise-{supervisor}-*"):
+        for folder in glob.glob(f"{tempfile.gettempdir()}/turnwise-{os.getpid()}-{supervisor}-*"):
             shutil.rmtree(folder, ignore_errors=True)
         meter = Meter(self._proc)
         for pid in meter.children(os.getpid()):
-            if pid not in self._supervisors:
+            if pid not in self._supervisors and pid != self._janitor:
                 meter.end_below(pid, 1.0)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -156,3 +159,27 @@ class Zygote:
                 group.remove_soon()
         if self.groups:
             self.groups.remove()
+
+
+def _janitor(groups: Groups | None) -> tuple[int, int]:
+    """A process that outlives us and all our supervisors, however they end, and clears up behind them. Each of us holds the
+    descriptor that is returned, with its process id; when nobody does, its turn has come."""
+    turn, alive = os.pipe2(os.O_CLOEXEC)
+    if janitor := os.fork():
+        os.close(turn)
+        return alive, janitor
+    try:
+        zygote = os.getppid()
+        kept = {turn, *(groups.folders.values() if groups else ())}
+        for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
+            with contextlib.suppress(OSError):
+                if fd not in kept:
+                    os.close(fd)
+        os.setsid()
+        os.read(turn, 1)
+        if groups:
+            groups.clear()
+        for folder in glob.glob(f"{tempfile.gettempdir()}/turnwise-{zygote}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os._exit(0)

@@ -67,13 +67,13 @@ class Worker:
 
 def _run(code: str, name: str, names: dict[str, Any]) -> str | None:
     tree = ast.parse(code, name)
-    last = None
-    if tree.body and isinstance(tree.body[-1], ast.Expr):
-        last = ast.Expression(tree.body.pop().value)
-    exec(compile(tree, name, "exec"), names)
-    if last is None:
+    last = tree.body[-1] if tree.body else None
+    if not isinstance(last, ast.Expr):
+        exec(compile(tree, name, "exec"), names)
         return None
-    value = eval(compile(last, name, "eval"), names)
+    tree.body.pop()
+    exec(compile(tree, name, "exec"), names)
+    value = eval(compile(ast.Expression(last.value), name, "eval"), names)
     if value is None:
         return None
     names["_"] = value

@@ -62,7 +62,7 @@ class EmbeddedSession:
         )
 
     async def fork(self, ids: Sequence[str]) -> list[EmbeddedSession]:
-        """Forks share one pid namespace, and the kernel's count of memory, with their origin; files and variables are their own."""
+        """Files and variables of a fork are its own; its pid namespace, and the kernel's count of memory, its family's."""
         self._sandbox.check_new(ids)
         async with self._ledger.turn:
             answer, _ = await self._ask("fork", patience_s=_FORK_S * max(1, len(ids)), count=len(ids))
@@ -89,7 +89,7 @@ class EmbeddedSession:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        """When this returns, no process of it is left."""
+        """When this returns, its processes are gone, and its supervisor is on its way out."""
         self._sandbox.forget(self)
         self._link.members -= 1
         if self._link.members == 0:

@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ __all__ = ["LEVELS", "Probe", "probe", "reach"]
 LEVELS = (Level.NAMESPACES, Level.LANDLOCK, Level.RLIMITS)
 """Of the embedded sandbox, the strongest first."""
 _LOST = {
-    Level.LANDLOCK: "no namespaces: sessions see the host's process ids and cannot be forked, their files lie in a temporary folder",
+    Level.LANDLOCK: "no namespaces: no forks, the host's process ids are seen, files lie in a temporary folder",
     Level.RLIMITS: "no isolation: the code reads what you read and may use the network",
 }
 _CANARIES = """
@@ -131,7 +131,7 @@ async def _escapes(zygote: Zygote) -> str:
 
 
 @contextlib.contextmanager
-def _bait() -> Iterator[dict[str, Any]]:
+def _bait() -> Generator[dict[str, Any]]:
     """Things of ours that a session must not reach."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="turnwise-bait-")))

@@ -205,6 +205,7 @@ class Zygote:
                 start_new_session=True,
             )
         ours.settimeout(_READY_S)
+        answer: dict[str, Any]
         try:
             ours.sendall(packed(asdict(plan)))
             answer = _first(ours)

@@ -1,0 +1,227 @@
+"""The end of sessions: by close, lease, and SIGKILL of whoever holds them; nothing is left. And the same as an ordinary user."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from turnwise.errors import SandboxFailure
+from turnwise.tool_servers.guest.cgroups import leftovers
+from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox
+from turnwise.tool_servers.sandbox.protocol import Level, SessionSpec, Status
+
+HERE = Path(__file__).parent
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+
+
+def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Ask again and again; False after that time."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def below(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def dead(processes: list[psutil.Process]) -> bool:
+    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes if psutil.pid_exists(p.pid))
+
+
+def kind_of(process: psutil.Process, owner: int) -> str:
+    """zygote, supervisor (or janitor), init or resident, by how deep below the owner."""
+    line = [p.pid for p in (process, *process.parents())]
+    depth = line.index(owner)
+    if depth == 2 and not process.children():
+        return "janitor"
+    return ("owner", "zygote", "supervisor", "init")[depth] if depth < 4 else "resident"
+
+
+def traces(pids: list[int], owner: int) -> list[str]:
+    """What is left in the file system: temporary folders, control groups, mounts."""
+    found = [str(p) for pid in pids for p in Path("/tmp").glob(f"turnwise-{pid}-*")]
+    found += [name for name in leftovers() if name.startswith(f"turnwise-{owner}-")]
+    return found + [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if " /box " in line]
+
+
+class Owner:
+    """A program with sessions, all of whose processes are known."""
+
+    def __init__(self, level: str, count: int, *, ordinary: bool = False) -> None:
+        become = [sys.executable, str(HERE / "plain_user.py")] if ordinary else []
+        program = [sys.executable, str(HERE / "embedded_owner.py"), level, str(count)]
+        self._process = subprocess.Popen([*become, *program], stdout=subprocess.PIPE, text=True, cwd=HERE.parents[1])
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "ready\n"
+        self.pid = self._process.pid
+        self.processes = below(self.pid)
+        self._kinds = {p.pid: kind_of(p, self.pid) for p in self.processes}
+
+    def of_kind(self, kind: str) -> list[psutil.Process]:
+        return [p for p in self.processes if self._kinds[p.pid] == kind]
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
+
+    def nothing_left(self) -> bool:
+        pids = [p.pid for p in self.processes]
+        return until(lambda: dead(self.processes) and not traces(pids, self.pid))
+
+
+@pytest.mark.parametrize(("level", "count"), [("NAMESPACES", 200), ("LANDLOCK", 20)])
+def test_sigkill_of_the_owner_leaves_nothing(level: str, count: int) -> None:
+    owner = Owner(level, count)
+    assert len(owner.processes) >= 2 + 3 * count + count // 4
+    owner.kill()
+    assert owner.nothing_left(), (dead(owner.processes), traces([p.pid for p in owner.processes], owner.pid))
+
+
+@pytest.mark.parametrize("level", ["NAMESPACES", "LANDLOCK"])
+@pytest.mark.parametrize("victims", ["zygote", "supervisor", "init", "resident", "zygote supervisor"])
+def test_sigkill_of_any_link_of_the_chain(victims: str, level: str) -> None:
+    owner = Owner(level, 8)
+    killed = [p for kind in victims.split() for p in owner.of_kind(kind)]
+    assert killed
+    try:
+        for process in killed:
+            process.kill()
+        if "zygote" not in victims and victims != "resident":
+            assert until(lambda: dead([*owner.of_kind("init"), *owner.of_kind("resident")]))
+    finally:
+        owner.kill()
+    assert owner.nothing_left(), traces([p.pid for p in owner.processes], owner.pid)
+
+
+@ROOT_ONLY
+def test_sigkill_of_an_ordinary_owner() -> None:
+    owner = Owner("NAMESPACES", 20, ordinary=True)
+    owner.kill()
+    assert owner.nothing_left()
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("level", ["NAMESPACES", "LANDLOCK"])
+def test_an_ordinary_user_gets_the_same(level: str) -> None:
+    program = [sys.executable, HERE / "plain_user.py", sys.executable, HERE / "embedded_owner.py", level, "0", "canaries"]
+    done = subprocess.run(program, capture_output=True, text=True, cwd=HERE.parents[1], timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    inside = "65534" if level == "NAMESPACES" else "54321"
+    assert said["level"] == level and said["ids"][1] == f"({inside}, {inside}, {inside})"
+    assert said["loop"][0] == "timeout" and said["after"][1] == "'x'"
+    assert said["hogs"][0] == "memory" and "128 MB" in said["hogs"][2]
+    assert (
+        said["bomb"][:2] == ["ok", "11"]
+        if level == "NAMESPACES"
+        else said["bomb"][0] == "error" and "12 processes" in said["bomb"][2]
+    )
+    assert said.get("fork", "2") == "2"
+
+
+def test_close_leaves_nothing() -> None:
+    async def main() -> tuple[list[psutil.Process], list[int]]:
+        async with EmbeddedSandbox() as sandbox:
+            session = await sandbox.open(SessionSpec("a"))
+            await session.call(
+                1, "python", {"code": "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)"}
+            )
+            processes = below(os.getpid())
+            inner = [p for p in processes if kind_of(p, os.getpid()) not in ("zygote", "janitor")]
+            assert len(inner) == 4
+            await session.close()
+            assert until(lambda: dead(inner), 2)  # its supervisor is the last, and on its way
+            await sandbox.open(SessionSpec("b"))
+        return processes, [p.pid for p in processes]
+
+    processes, pids = asyncio.run(main())
+    assert until(lambda: dead(processes)) and not traces(pids, os.getpid())
+
+
+def test_a_lease_that_is_over() -> None:
+    async def main() -> None:
+        async with EmbeddedSandbox() as sandbox:
+            kept = await sandbox.open(SessionSpec("kept", lease_s=2.0))
+            idle = await sandbox.open(SessionSpec("idle", lease_s=0.5))
+            busy = asyncio.create_task(kept.call(1, "python", {"code": "import time; time.sleep(3); 7"}))
+            end = time.monotonic() + 20
+            while True:
+                try:
+                    await idle.get("nothing")
+                except SandboxFailure as failure:
+                    assert "lease of 0.5 s" in str(failure)
+                    break
+                except FileNotFoundError:
+                    pass
+                assert time.monotonic() < end
+                await asyncio.sleep(1.0)
+            assert (await busy).value == "7"
+
+    asyncio.run(main())
+
+
+def test_a_dead_zygote_is_replaced_and_its_sessions_live() -> None:
+    async def main() -> None:
+        async with EmbeddedSandbox() as sandbox:
+            old = await sandbox.open(SessionSpec("old"))
+            zygote = next(p for p in psutil.Process().children() if "boot.py" in " ".join(p.cmdline()))
+            zygote.kill()
+            fresh = await asyncio.gather(*(sandbox.open(SessionSpec(f"new{i}")) for i in range(4)))
+            for session in (old, *fresh):
+                assert (await session.call(1, "python", {"code": "1 + 1"})).value == "2"
+
+    asyncio.run(main())
+
+
+def test_a_dead_supervisor_is_no_observation() -> None:
+    async def main() -> None:
+        async with EmbeddedSandbox() as sandbox:
+            for name, kind in (("a", "supervisor"), ("b", "init")):
+                session = await sandbox.open(SessionSpec(name))
+                await session.call(1, "python", {"code": "1"})
+                running = asyncio.create_task(session.call(2, "python", {"code": "while True: pass"}))
+                await asyncio.sleep(0.1)
+                for process in [p for p in below(os.getpid()) if kind_of(p, os.getpid()) == kind]:
+                    process.kill()
+                with pytest.raises(SandboxFailure) as failure:
+                    await running
+                assert not failure.value.retriable
+                with pytest.raises(SandboxFailure):
+                    await session.call(2, "python", {"code": "1"})
+                with pytest.raises(SandboxFailure) as failure:
+                    await session.call(3, "python", {"code": "1"})
+                assert failure.value.retriable
+                assert (await session.call(1, "python", {"code": "1"})).status is Status.OK
+                await session.close()
+
+    asyncio.run(main())
+
+
+def test_200_sessions_at_once() -> None:
+    async def main() -> None:
+        async with EmbeddedSandbox() as sandbox:
+            fds = psutil.Process().num_fds()
+            sessions = await asyncio.gather(*(sandbox.open(SessionSpec(f"s{i}")) for i in range(200)))
+            values = await asyncio.gather(*(s.call(1, "python", {"code": str(i)}) for i, s in enumerate(sessions)))
+            assert [v.value for v in values] == [str(i) for i in range(200)]
+            assert psutil.Process().num_fds() - fds <= 200 + 8
+        assert not [p for p in psutil.Process().children() if "boot.py" in " ".join(p.cmdline())]
+
+    asyncio.run(main())
+
+
+def test_level_of_a_level() -> None:
+    assert EmbeddedSandbox(needs=Level.LANDLOCK, level=Level.LANDLOCK).level is Level.LANDLOCK
