@@ -14,6 +14,7 @@ __all__ = ["BUILT_IN", "ids", "register_all"]
 
 BUILT_IN = {
     "turnwise/Arithmetic-v0": "turnwise.envs.math.arithmetic:Arithmetic",
+    "turnwise/MathTools-v0": "turnwise.envs.math.math_tools:MathTools",
     "turnwise/RandomCalculation-v0": "turnwise.envs.math.random_calculation:RandomCalculation",
     "turnwise/TryAgain-v0": "turnwise.envs.math.try_again:TryAgain",
     "turnwise/Lookup-v0": "turnwise.envs.search.lookup:Lookup",
