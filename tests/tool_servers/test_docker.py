@@ -374,6 +374,9 @@ def test_levels_are_found_and_never_lowered() -> None:
     async def main() -> None:
         async with sandbox() as made:
             assert made.level is Level.DOCKER and made.found.lost == made.engine.missing
+        docker, _ = await connect(None)
+        async with docker:
+            assert docker.connector.limit == 0, "more than a hundred sessions need more than a hundred connections"
         with pytest.raises(SandboxFailure, match="no engine answers"):
             await DockerSandbox(url="unix:///nowhere.sock").__aenter__()
 

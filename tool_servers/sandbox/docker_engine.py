@@ -59,6 +59,8 @@ async def connect(url: str | None) -> tuple[Docker, Engine]:
         docker = Docker(url)
     except (ValueError, AssertionError) as nowhere:  # aiodocker asserts that it found a socket
         raise SandboxFailure("docker", "no engine: no DOCKER_HOST, and no socket of Docker or Podman") from nowhere
+    # A container holds a connection for as long as it lives; aiohttp stops at a hundred, and aiodocker has no setting for it.
+    docker.connector._limit = 0  # pyright: ignore[reportPrivateUsage]
     try:
         return docker, Engine.of(await docker.version(), await docker.system.info())
     except (DockerError, ClientError, OSError) as silent:
