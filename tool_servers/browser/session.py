@@ -15,7 +15,7 @@ from turnwise.tool_servers.browser.actions import WrongAction, checked
 from turnwise.tool_servers.browser.driver import DriverError
 from turnwise.tool_servers.browser.settings import Settings
 from turnwise.tool_servers.browser.window import Window
-from turnwise.tool_servers.sandbox.bubblewrap_output import Kept
+from turnwise.tool_servers.guest.output import Capture
 from turnwise.tool_servers.sandbox.protocol import ForkRefused, Session, SessionSpec, Status, ToolResult, Usage
 
 __all__ = ["BrowserSession", "Home"]
@@ -163,9 +163,9 @@ class BrowserSession:
             value["image"] = await self.window.picture(marks=bool(given.get("marks")))
         elif self.settings.picture:
             value["image"] = await self.window.picture(marks=self.settings.picture_marks)
-        kept = Kept(self.spec.limits.output_kb * 1024, 1 << 40, lambda: None)
-        kept.add(text.encode())
-        return ToolResult(Status.OK, kept.text(), value=value, truncated=kept.cut)
+        kept = Capture(self.spec.limits.output_kb * 1024)
+        kept.feed(text.encode())
+        return ToolResult(Status.OK, kept.text(), value=value, truncated=bool(kept.cut))
 
     async def _do(self, tool: str, given: dict[str, Any]) -> None:
         window = self.window

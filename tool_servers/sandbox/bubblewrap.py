@@ -25,7 +25,7 @@ from typing import Any
 
 from turnwise.errors import ConfigError, SandboxFailure, Unsupported
 from turnwise.tool_servers.guest import seccomp
-from turnwise.tool_servers.sandbox.bubblewrap_output import Kept
+from turnwise.tool_servers.guest.output import Capture
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import Status, ToolResult, Usage
 
@@ -151,10 +151,13 @@ class Program:
 
     async def finish(self, stdin: bytes = b"") -> ToolResult:
         """Feed it, read it to its end, say what came of it."""
-        out, err = (Kept(self.limits.output_kb * 1024, self.limits.output_stop_mb << 20, self._stop) for _ in range(2))
+        out, err = Capture(self.limits.output_kb * 1024), Capture(self.limits.output_kb * 1024)
         assert self.process.stdin and self.process.stdout and self.process.stderr
         work = asyncio.gather(
-            _feed(self.process.stdin, stdin), out.read(self.process.stdout), err.read(self.process.stderr), self.process.wait()
+            _feed(self.process.stdin, stdin),
+            self._read(self.process.stdout, out),
+            self._read(self.process.stderr, err),
+            self.process.wait(),
         )
         try:
             await asyncio.wait_for(work, self.limits.wall_s + _GRACE_S)
@@ -173,15 +176,25 @@ class Program:
         for fd in (self._report, self._status, self._pidfd):
             os.close(fd)
 
+    async def _read(self, pipe: asyncio.StreamReader, kept: Capture) -> None:
+        """To the end also after a flood, for a process is over only when its pipes are empty."""
+        while block := await pipe.read(65536):
+            kept.feed(block)
+            if self._flooded(kept):
+                self._stop()
+
+    def _flooded(self, kept: Capture) -> bool:
+        return kept.total > self.limits.output_stop_mb << 20
+
     def _stop(self) -> None:
         with suppress(ProcessLookupError):  # by pidfd: Popen.kill would reap it under the event loop's hands
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
-    def _result(self, out: Kept, err: Kept) -> ToolResult:
+    def _result(self, out: Capture, err: Capture) -> ToolResult:
         report = _last_json(self._report)
         if "refused" in report:
             raise SandboxFailure("isolation", report["refused"])
-        flood = out.stopped or err.stopped
+        flood = self._flooded(out) or self._flooded(err)
         if not report and not flood:
             raise SandboxFailure("supervisor", "it ended without a report")
         usage = Usage(*(report.get(name, 0.0) for name in ("wall_ms", "cpu_ms", "peak_mb")))
@@ -200,7 +213,7 @@ class Program:
             out.text(),
             f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{line}" if line else text,
             {"exit": signed} if end == "exit" else None,
-            truncated=out.cut or err.cut,
+            truncated=bool(out.cut or err.cut),
             usage=usage,
         )
 

@@ -30,6 +30,7 @@ from turnwise.tool_servers.guest.kernel import (
     subreaper,
     unshare,
 )
+from turnwise.tool_servers.guest.meter import Meter
 
 __all__ = ["main", "tree", "usage"]
 
@@ -116,18 +117,11 @@ def become_bwrap(plan: dict[str, Any], extra: list[str], keep: set[int]) -> None
 
 def tree(root: int) -> list[int]:
     """The process and all below it. Orphans in the sandbox go to its pid 1, which is below it too."""
-    found, waiting = [root], [root]
-    while waiting:
-        pid = waiting.pop()
-        try:
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{task}/children") as file:
-                    children = [int(child) for child in file.read().split()]
-                found += children
-                waiting += children
-        except OSError:
-            continue  # it ended meanwhile
-    return found
+    proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return [root, *(process.pid for process in Meter(proc).below(root))]
+    finally:
+        os.close(proc)
 
 
 def usage(pids: list[int]) -> tuple[float, float]:
