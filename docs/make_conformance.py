@@ -66,7 +66,7 @@ ESTIMATORS: dict[str, Callable[[Batch], Tensor]] = {
     "digirl, exact critic": DigiRL(),
 }
 """Discounts of turns are 1, for the truth compared with is the gradient of the undiscounted return."""
-WORDY = replace(stop_continue(), wordy=3)
+TRANSFORM_GAMES = {**dict(list(GAMES.items())[:3]), "wordy": replace(stop_continue(), wordy=3)}
 TRANSFORMS: dict[str, Callable[[Batch], Tensor]] = {
     "empg": Composed(RLOO(), EMPG()),
     "empg, zeta = 0": Composed(RLOO(), EMPG(zeta=0.0)),
@@ -80,6 +80,12 @@ TRANSFORMS: dict[str, Callable[[Batch], Tensor]] = {
 def ratios(name: str, game: str) -> tuple[float, ...]:
     """E[g] / truth at each decision."""
     return measure(ESTIMATORS[name], GAMES[game]).ratio
+
+
+@cache
+def transformed(name: str, game: str) -> tuple[float, ...]:
+    """E[g] / truth at each decision, the transform after rloo."""
+    return measure(TRANSFORMS[name], TRANSFORM_GAMES[game]).ratio
 
 
 @cache
@@ -123,10 +129,9 @@ def behaviour_table() -> str:
 
 
 def transforms_table() -> str:
-    games = {**{name: GAMES[name] for name in list(GAMES)[:3]}, "wordy": WORDY}
-    lines = [f"| `rloo`, then | {' | '.join(games)} |", "|---" * (len(games) + 1) + "|"]
-    for name, composed in TRANSFORMS.items():
-        lines.append(f"| `{name}` | {' | '.join(cell(measure(composed, game).ratio) for game in games.values())} |")
+    lines = [f"| `rloo`, then | {' | '.join(TRANSFORM_GAMES)} |", "|---" * (len(TRANSFORM_GAMES) + 1) + "|"]
+    for name in TRANSFORMS:
+        lines.append(f"| `{name}` | {' | '.join(cell(transformed(name, game)) for game in TRANSFORM_GAMES)} |")
     return "\n".join(lines)
 
 

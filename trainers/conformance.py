@@ -362,7 +362,7 @@ class Behaviour:
 
 
 def behaviour(estimator: Estimator) -> Behaviour:
-    """In float32, with returns that are equal only up to rounding, and a critic that says 0."""
+    """In float32, with returns that are equal only up to rounding, and a critic that knows nothing."""
     third = 0.1 + 0.2
     ties = _with_critic(collate([make_group("a", [0.1, 0.2], [third], [0.15, 0.15])]), estimator)
     twins = _with_critic(collate([make_group("a", *([0.1, 0.2],) * 3)]), estimator)
@@ -379,9 +379,10 @@ def behaviour(estimator: Estimator) -> Behaviour:
 
 
 def _with_critic(batch: Batch, estimator: Estimator) -> Batch:
-    values = torch.zeros(batch.rewards.shape[0], batch.rewards.shape[1] + 1)
-    terms = {getattr(estimator, "term", "none"): torch.full_like(batch.rewards, 0.0)}
-    return replace(batch, values=values, token_values=torch.zeros_like(batch.logprobs), terms=terms)
+    values = torch.linspace(0.1, 0.9, batch.rewards.numel() + len(batch.rewards)).reshape(len(batch.rewards), -1)
+    before = torch.linspace(0.2, 0.7, batch.tokens.numel()).reshape(batch.tokens.shape)
+    terms = {getattr(estimator, "term", "none"): torch.zeros_like(batch.rewards)}
+    return replace(batch, values=values, token_values=before, terms=terms)
 
 
 def _split(estimator: Estimator, batch: Batch) -> str:

@@ -82,6 +82,15 @@ def test_trloo_judges_a_turn_nobody_else_reached_by_how_the_others_ended():
     assert per_turn(batch, TRLOO(raw_singletons=True)(batch))[2] == pytest.approx([2 - 0.875, 2 - 0.25, 2])
 
 
+def test_fault_7_a_group_of_one_is_no_raw_return():
+    """KernelGYM takes the raw return-to-go of whoever is alone at a turn: a lone survivor was pushed up for whatever it did."""
+    alone = batch_of(make_group("a", [0.5, 1.0]), make_group("b", [1.0], [0.0]))
+    assert not TRLOO()(alone)[0].any() and not TRLOO(raw_singletons=True)(alone)[0].any()
+    deep = batch_of(make_group("a", [1.0], [0.0, 1.0]))
+    assert per_turn(deep, TRLOO()(deep))[1] == [0, 0]
+    assert per_turn(deep, TRLOO(raw_singletons=True)(deep))[1] == [0, 1]
+
+
 def test_a_long_success_among_short_ones_is_a_success_among_successes():
     batch = batch_of(make_group("a", [1.0], [0.0, 1.0], [0.0, 0.0, 1.0]))
     assert not TRLOO()(batch).any()

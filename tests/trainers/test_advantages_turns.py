@@ -1,9 +1,12 @@
 """Turn-level estimators: worked numbers of the papers' code, its faults pinned, groups of one, ties, forks and failures."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from turnwise.errors import ConfigError, ShapeError
 from turnwise.trainers.advantages.bilevel_gae import BilevelGAE
@@ -19,7 +22,7 @@ from turnwise.trainers.advantages.tree import Tree
 from turnwise.trainers.batch import Batch, collate
 from turnwise.trainers.packing import one_row_per_turn
 from turnwise.trainers.testing import check_advantage, make_group, make_trajectory
-from turnwise.types import Group, Stop, Task
+from turnwise.types import Group, Stop, Task, Trajectory, Turn
 
 TASK = Task("a", "", "", 0)
 COMPARING = [
@@ -328,6 +331,72 @@ def test_reinforce_pp_counts_shared_tokens_once():
     assert torch.allclose(ReinforcePP()(twice)[1:], ReinforcePP()(once))
 
 
+# --- against the definitions, on random trees --------------------------------------------------------------------------
+
+SHAPE = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.lists(st.integers(0, 3), min_size=1, max_size=3)), max_size=5)
+
+
+def grown(shape: list[tuple[int, int, list[int]]]) -> Group:
+    """Trajectories that fork from earlier ones: (whose, after how many of its turns, rewards); observations repeat."""
+    trajectories = [make_trajectory(TASK, [1.0, 0.0], observations=["x", "y"])]
+    for whose, depth, rewards in shape:
+        path = trajectories[whose % len(trajectories)].turns
+        stem = path[min(depth, len(path) - 1) - 1] if min(depth, len(path) - 1) > 0 else None
+        seen = ["xyz"[(len(rewards) + k) % 3] for k in range(len(rewards))]
+        trajectories.append(make_trajectory(TASK, [float(r) for r in rewards], after=stem, observations=seen))
+    return Group(TASK, tuple(trajectories))
+
+
+def mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)
+
+
+def tree_by_definition(group: Group) -> list[list[float]]:
+    below = {id(turn): mean(group.trajectories[i].reward for i in leaves) for turn, leaves in group.nodes()}
+    turns = {id(turn): turn for turn, _ in group.nodes()}
+
+    def advantage(turn: Turn) -> float:
+        siblings = [other for key, other in turns.items() if other.parent is turn.parent and other is not turn]
+        if siblings:
+            return below[id(turn)] - mean(below[id(s)] for s in siblings)
+        return advantage(turn.parent) if turn.parent else 0.0
+
+    return [[advantage(turn) for turn in t.turns] for t in group.trajectories]
+
+
+def gigpo_by_definition(group: Group, gamma: float) -> list[list[float]]:
+    def to_go(t: Trajectory, k: int) -> float:
+        return sum(gamma**j * turn.reward for j, turn in enumerate(t.turns[k:]))
+
+    def advantage(t: Trajectory, k: int, turn: Turn) -> float:
+        others = [o for o in group.trajectories if turn not in o.turns]
+        found = t.reward - mean(o.reward for o in others) if others else 0.0
+        visits: dict[Turn, list[float]] = {}
+        for o in others:
+            for j, seen in enumerate(o.turns):
+                if seen.observation == turn.observation:
+                    visits.setdefault(seen, []).append(to_go(o, j))
+        shares = {seen: sum(seen in x.turns for x in group.trajectories) for seen in visits}
+        if visits:
+            total = sum(sum(values) / shares[seen] for seen, values in visits.items())
+            found += to_go(t, k) - total / sum(len(values) / shares[seen] for seen, values in visits.items())
+        return found
+
+    return [[advantage(t, k, turn) for k, turn in enumerate(t.turns)] for t in group.trajectories]
+
+
+@settings(max_examples=60, deadline=None)
+@given(SHAPE)
+def test_trees_and_anchors_are_what_their_definitions_say(shape):
+    group = grown(shape)
+    batch = batch_of(group, make_group("b", [5.0], [1.0, 2.0]))
+    count = len(group.trajectories)
+    for estimator, expected in ((Tree(), tree_by_definition(group)), (GiGPO(gamma=0.5), gigpo_by_definition(group, 0.5))):
+        wanted = expected if count > 1 else [[0.0] * len(row) for row in expected]
+        assert flat(per_turn(batch, estimator(batch))[:count]) == pytest.approx(flat(wanted), abs=1e-9)
+
+
 # --- critics -----------------------------------------------------------------------------------------------------------
 
 
@@ -446,9 +515,13 @@ def test_survivors_are_judged_as_if_the_failed_had_never_been(estimator):
     assert torch.allclose(estimator(clean), estimator(dirty)[:3], atol=1e-15)
 
 
-@pytest.mark.parametrize("estimator", [*COMPARING, ReinforcePP(gamma=0.9), ReinforcePP(baseline="group")], ids=str)
+PARTS = [*COMPARING, ReinforcePP(gamma=0.9), ReinforcePP(baseline="group"), BilevelGAE(), DigiRL(keep=0.5)]
+
+
+@pytest.mark.parametrize("estimator", PARTS, ids=str)
 def test_parts_of_trajectories_are_refused(estimator):
-    batch = batch_of(make_group("a", [1.0, 0.0], [0.0]))
-    split, _ = one_row_per_turn(replace(batch, terms={"implicit_prm": batch.rewards}))
+    batch = stepped(([1.0, 0.0], [0.0, 0.0, 0.0]), ([0.0], [0.0, 0.0, 0.0]))
+    batch = replace(batch, terms={"implicit_prm": batch.rewards}, token_values=torch.zeros_like(batch.logprobs))
+    split, _ = one_row_per_turn(batch)
     with pytest.raises(ShapeError, match="one row per trajectory"):
         estimator(split)

@@ -55,19 +55,20 @@ class BilevelGAE:
         return torch.where(batch.mask, self._raw(batch) + _token_values(batch), 0)
 
     def _raw(self, batch: Batch) -> Tensor:
-        values, ends = _token_values(batch), _turn_ends(batch)
-        target = self._turn_targets(batch, values, ends)
+        batch.check_whole("bilevel_gae")  # a turn's target needs where the next one ends
+        values, ends, mask = _token_values(batch), _turn_ends(batch), batch.mask
+        at = batch.turn.clamp(min=0)
+        last = ends.gather(1, at) == torch.arange(values.shape[1], device=values.device)
+        target = self._turn_targets(batch, values, ends).gather(1, at)
         out, running = torch.zeros_like(values), torch.zeros_like(values[:, 0])
         following = torch.zeros_like(running)  # V of the turn's next token
         for t in reversed(range(values.shape[1])):
-            turn = batch.turn[:, t].clamp(min=0)[:, None]
-            last = ends.gather(1, turn)[:, 0] == t
-            delta = torch.where(last, target.gather(1, turn)[:, 0], self.gamma * following) - values[:, t]
-            advantage = delta + torch.where(last, 0, self.gamma * self.lam * running)
-            running = torch.where(batch.mask[:, t], advantage, running)
-            following = torch.where(batch.mask[:, t], values[:, t], following)
-            out[:, t] = torch.where(batch.mask[:, t], advantage, 0)
-        return out
+            onwards = self.gamma * (following + self.lam * running)
+            advantage = torch.where(last[:, t], target[:, t], onwards) - values[:, t]
+            running = torch.where(mask[:, t], advantage, running)
+            following = torch.where(mask[:, t], values[:, t], following)
+            out[:, t] = running
+        return torch.where(mask, out, 0)
 
     def _turn_targets(self, batch: Batch, values: Tensor, ends: Tensor) -> Tensor:
         """[B, K] U_k."""
@@ -75,9 +76,9 @@ class BilevelGAE:
         after = batch.values if batch.values is not None else values.new_zeros(len(values), ends.shape[1] + 1)
         following = after.to(values).gather(1, batch.turns[:, None])[:, 0] * ~batch.terminated
         running = torch.zeros_like(following)
-        out = torch.zeros_like(at_end)
+        out, turns = torch.zeros_like(at_end), batch.turn_mask
         for k in reversed(range(ends.shape[1])):
-            exists, silent = batch.turn_mask[:, k], ends[:, k] < 0
+            exists, silent = turns[:, k], ends[:, k] < 0
             delta = batch.rewards[:, k] + self.turn_gamma * following - at_end[:, k]
             advantage = delta + self.turn_gamma * self.lam * running
             out[:, k] = torch.where(exists & ~silent, advantage + at_end[:, k], 0)

@@ -75,6 +75,9 @@ class DigiRL:
     def _chosen(self, batch: Batch, values: Tensor) -> Tensor:
         """[B] bool."""
         alive = ~batch.failed
+        if self.keep == 1:
+            return alive
+        batch.check_whole("digirl")
         gain = torch.where(alive, batch.returns - values[:, 0], -torch.inf)
         count = max(1, round(self.keep * int(alive.sum())))
         return alive & (gain >= gain.topk(min(count, len(gain))).values[-1])

@@ -42,9 +42,9 @@ class Tree:
         value = through_node(batch, batch.returns) / leaves
         parent = batch.group  # of the roots
         inherited = torch.zeros_like(value[:, 0])
-        out = torch.zeros_like(value)
+        out, turns = torch.zeros_like(value), batch.turn_mask
         for k in range(value.shape[1]):
-            here = batch.turn_mask[:, k]
+            here = turns[:, k]
             _, family = torch.unique(parent, return_inverse=True)
             weight = here / leaves[:, k]  # a turn in several rows is one sibling
             siblings = _within(family, weight) - 1
