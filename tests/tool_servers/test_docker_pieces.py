@@ -101,7 +101,8 @@ def test_what_an_engine_lacks_is_told() -> None:
         "Runtimes": {"runc": {}, "runsc": {}},
     }
     docker = Engine.of({"Version": "20.10", "Components": [{"Name": "Engine"}]}, whole)
-    assert docker == Engine("Docker 20.10", podman=False, gvisor=True, machine="x86_64", missing=())
+    assert docker == Engine("Docker 20.10", podman=False, gvisor=True, mapped=False, machine="x86_64", missing=())
+    assert Engine.of({}, whole | {"SecurityOptions": ["name=seccomp", "name=rootless"]}).mapped
     bare = Engine.of({"Version": "20.10"}, {})
     assert [text.split(":")[0] for text in bare.missing] == [
         "no system call filter",

@@ -28,6 +28,8 @@ class Engine:
     podman: bool
     gvisor: bool
     """Whether it has the runtime runsc."""
+    mapped: bool
+    """Whether its containers have only the first 65,536 user ids: rootless, or with users remapped."""
     machine: str
     """Its processor, as uname names it."""
     missing: tuple[str, ...]
@@ -48,6 +50,7 @@ class Engine:
             name=f"{'Podman' if podman else 'Docker'} {version.get('Version')}",
             podman=podman,
             gvisor=GVISOR in (info.get("Runtimes") or {}),
+            mapped="rootless" in options or "userns" in options,
             machine=_MACHINES.get(str(info.get("Architecture")), str(info.get("Architecture"))),
             missing=tuple(text for text, fine in checks.items() if not fine),
         )

@@ -30,7 +30,8 @@ _LEASE_MARGIN_S = 60.0
 """The owner closes a session whose lease is over; the container does it so much later, if nobody did."""
 _OVERHEAD_MB, _IMPORTS_MB = 64, 256
 """What the guest needs, and what the imports of a profile with packages do."""
-_USERS = 0x10000000, 1 << 24
+_USERS, _MAPPED_USERS = (0x10000000, 1 << 24), (1000, 50_000)
+"""(first, how many) to choose a session's user from: the kernel counts processes by user, across containers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Guest:
         cls, docker: Docker, engine: Engine, found: Found, shape: Shape, image: str, owner: Owner, runtime: str, cpus: float
     ) -> Self:
         """Raises SandboxFailure with what the guest said, with nothing left behind."""
-        plan = json.dumps(asdict(_plan(shape.profile, found.landlock)))
+        plan = json.dumps(asdict(_plan(shape.profile, found.landlock, _MAPPED_USERS if engine.mapped else _USERS)))
         settings = container_settings(
             image,
             ["python3", "-I", "-S", f"{_HOME}/guest/container.py", plan, f"{shape.lease_s + _LEASE_MARGIN_S:g}"],
@@ -91,9 +92,9 @@ class Guest:
         await self.pipe.end()
 
 
-def _plan(profile: str, landlock: bool) -> Plan:
+def _plan(profile: str, landlock: bool, users: tuple[int, int]) -> Plan:
     known = profile_of(profile)
-    first, users = _USERS
+    first, most = users
     return Plan(
         profile=profile,
         worker=f"{_HOME}/{known.worker.parent.name}/{known.worker.name}",
@@ -101,7 +102,7 @@ def _plan(profile: str, landlock: bool) -> Plan:
         imports=known.imports,
         sites=(f"{_HOME}/packages",),
         readable=_READABLE,
-        first_user=first + int.from_bytes(os.urandom(4)) % users,
+        first_user=first + int.from_bytes(os.urandom(4)) % most,
     )
 
 
