@@ -4,7 +4,8 @@
 
 Documents of 60 to 180 words drawn from a Zipf law, questions of 5 words, best 5. Each measurement is a fresh process: build (from
 the words in memory; ours with the store of the texts), open, 200 questions that were never asked before, CPU seconds; memory is
-the resident set after the questions less that before the engine was imported. Rounds alternate; printed: median (lowest to
+the resident set after the questions less that before the engine was imported, ours of a process that only opens the index, the
+peers' of the one that built it. Rounds alternate; printed: median (lowest to
 highest). Ours is `DiskIndex.search`: words, ranks, texts and snippets; "rank" the ranking alone, which is what the peers do.
 PYTHON is an interpreter with bm25s, numba and rank_bm25 from pip; without it only turnwise is measured.
 """
