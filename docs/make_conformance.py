@@ -23,6 +23,7 @@ from turnwise.trainers.advantages.istar import IStar
 from turnwise.trainers.advantages.mt_grpo import MTGRPO
 from turnwise.trainers.advantages.reinforce_pp import ReinforcePP
 from turnwise.trainers.advantages.rloo import RLOO
+from turnwise.trainers.advantages.token_gae import TokenGAE
 from turnwise.trainers.advantages.tree import Tree
 from turnwise.trainers.advantages.trloo import TRLOO
 from turnwise.trainers.advantages.turn_gae import TurnGAE
@@ -48,6 +49,7 @@ ESTIMATORS: dict[str, Callable[[Batch], Tensor]] = {
     "tree": Tree(),
     "turn_gae, exact critic": TurnGAE(gamma=1.0),
     "bilevel_gae, exact critic": BilevelGAE(turn_gamma=1.0),
+    "token_gae, exact critic": TokenGAE(),
     "dr_grpo": DrGRPO(),
     "gigpo": GiGPO(gamma=1.0),
     "gigpo, leave_one_out = false": GiGPO(gamma=1.0, leave_one_out=False),

@@ -18,6 +18,7 @@ from turnwise.trainers.advantages.istar import IStar
 from turnwise.trainers.advantages.mt_grpo import MTGRPO
 from turnwise.trainers.advantages.reinforce_pp import ReinforcePP
 from turnwise.trainers.advantages.rloo import RLOO
+from turnwise.trainers.advantages.token_gae import TokenGAE
 from turnwise.trainers.advantages.tree import Tree
 from turnwise.trainers.batch import Batch, collate
 from turnwise.trainers.packing import one_row_per_turn
@@ -31,7 +32,7 @@ COMPARING = [
 ]
 """Estimators that compare within a group, and give 0 where all its trajectories are alike."""
 OTHERS = [IGPO(together=True), IGPO(gamma=0.9), ReinforcePP(), ReinforcePP(baseline="group"), ReinforcePP(gamma=0.9)]
-CRITICS = [BilevelGAE(), BilevelGAE(whiten=True), DigiRL(), DigiRL(form="release"), DigiRL(keep=0.5)]
+CRITICS = [TokenGAE(), BilevelGAE(), BilevelGAE(whiten=True), DigiRL(), DigiRL(form="release"), DigiRL(keep=0.5)]
 
 
 def batch_of(*groups: Group) -> Batch:
@@ -457,10 +458,35 @@ def test_bilevel_gae_passes_the_reward_of_a_turn_without_tokens_on():
     assert BilevelGAE()(batch)[batch.mask].tolist() == pytest.approx([0.95 * (1 + 0.95 * 0.25) - 0.5 + 0.95**2 * -0.25, -0.25])
 
 
+@pytest.mark.parametrize(
+    ("gamma", "lam", "expected"),
+    [(1.0, 1.0, [0.9, 0.8, 0.7, 0.6, 0.5]), (0.99, 0.95, [0.744381551, 0.687274376, 0.627617625, 0.56525, 0.5])],
+)
+def test_token_gae_oracle(gamma, lam, expected):
+    """Two sampled tokens, two of an observation, three sampled, reward 1 on the last."""
+    batch = batch_of(Group(TASK, (make_trajectory(TASK, [0.0, 1.0], tokens=[2, 3], context=2),)))
+    batch = valued(batch, [0.1, 0.2, 0.3, 0.4, 0.5], [0.1, 0.3, 9.0])
+    estimator = TokenGAE(gamma=gamma, lam=lam)
+    assert estimator(batch)[batch.mask].tolist() == pytest.approx(expected, abs=1e-8)
+    wanted = [a + v for a, v in zip(expected, [0.1, 0.2, 0.3, 0.4, 0.5], strict=True)]
+    assert estimator.targets(batch)[batch.mask].tolist() == pytest.approx(wanted, abs=1e-8)
+
+
+def test_token_gae_loses_no_reward_between_turns_and_bootstraps_what_was_cut_short():
+    ends = (Stop.TERMINATED, Stop.TRUNCATED)
+    for stop, after in zip(ends, (0.0, 2.0), strict=True):
+        batch = batch_of(Group(TASK, (make_trajectory(TASK, [1.0, 0.5, 4.0], tokens=[2, 0, 1], stop=stop),)))
+        batch = valued(batch, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 2.0])
+        got = TokenGAE(lam=1.0)(batch)[batch.mask].tolist()
+        assert got == pytest.approx([5.5 + after, 5.5 + after, 4.0 + after])  # turn 1 said nothing: its 0.5 lies before it
+
+
 def test_critics_say_what_they_need():
     batch = batch_of(make_group("a", [1.0, 0.0]))
     with pytest.raises(ConfigError, match=r'bilevel_gae: .* set critic.level = "token"'):
         BilevelGAE()(batch)
+    with pytest.raises(ConfigError, match=r'token_gae: .* set critic.level = "token"'):
+        TokenGAE()(batch)
     with pytest.raises(ConfigError, match=r"digirl: .* \[critic\]"):
         DigiRL()(batch)
     with pytest.raises(ConfigError, match=r"digirl.keep: expected a share in \(0, 1\], got 0"):
@@ -515,7 +541,7 @@ def test_survivors_are_judged_as_if_the_failed_had_never_been(estimator):
     assert torch.allclose(estimator(clean), estimator(dirty)[:3], atol=1e-15)
 
 
-PARTS = [*COMPARING, ReinforcePP(gamma=0.9), ReinforcePP(baseline="group"), BilevelGAE(), DigiRL(keep=0.5)]
+PARTS = [*COMPARING, ReinforcePP(gamma=0.9), ReinforcePP(baseline="group"), BilevelGAE(), TokenGAE(), DigiRL(keep=0.5)]
 
 
 @pytest.mark.parametrize("estimator", PARTS, ids=str)

@@ -54,6 +54,11 @@ EXPECTED: dict[str, tuple[tuple[tuple[float, ...], ...], int, str]] = {
         0,
         "not 0|not 0|yes|refused",
     ),
+    "token_gae, exact critic": (
+        ((1.0000, 1.0000), (1.0000, 1.0000, 1.0000), (1.0000, 1.0000, 1.0000), (1.0000, 1.0000), (1.0000, 1.0000)),
+        0,
+        "not 0|not 0|yes|refused",
+    ),
     "dr_grpo": (
         ((0.6667, 0.6667), (0.6667, 0.6667, 0.6667), (0.6667, 0.6667, 0.6667), (0.5000, 0.6389), (0.5833, 0.5833)),
         0,
@@ -184,7 +189,16 @@ def test_the_page_is_current():
 
 
 @pytest.mark.parametrize(
-    "name", ["rloo", "trloo", "tree", "turn_gae, exact critic", "bilevel_gae, exact critic", "istar, weight = 0"]
+    "name",
+    [
+        "rloo",
+        "trloo",
+        "tree",
+        "turn_gae, exact critic",
+        "bilevel_gae, exact critic",
+        "token_gae, exact critic",
+        "istar, weight = 0",
+    ],
 )
 def test_unbiased_to_the_last_digits(name: str):
     for game in [*list(table.GAMES)[:3], "failures"]:

@@ -155,9 +155,9 @@ def test_every_transform_learns(transform: str):
     assert_learned(learn(replace(with_advantage("trloo"), transform=(method,))))
 
 
-@pytest.mark.parametrize("advantage", ["turn_gae", "bilevel_gae"])
+@pytest.mark.parametrize("advantage", ["turn_gae", "token_gae", "bilevel_gae"])
 def test_token_ppo_with_a_critic_learns_a_longer_game(advantage: str):
-    """Odysseus without its filter, and bi-level GAE: four turns, credit for each from the critic, groups of one."""
+    """Odysseus without its filter, and critics per token: four turns, credit for each from the critic, groups of one."""
     recipe = replace(with_advantage(advantage), rollout=Independent(size=1), tasks_per_step=48, min_survivors=1)
     reward = learn(recipe, SayItLong, "reward")
     assert fmean(reward[:2]) < 0.45, "luck"

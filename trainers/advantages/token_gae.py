@@ -1,0 +1,72 @@
+"""Token-level GAE over the sampled tokens of all turns (arXiv:1506.02438, eq. 16; for agents, arXiv:2510.01132)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from turnwise.errors import ConfigError
+from turnwise.trainers.batch import Batch
+
+__all__ = ["TokenGAE"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenGAE:
+    """d_t = r_t + gamma * V_{t+1} - V_t, A_t = d_t + gamma * lam * A_{t+1}; t + 1 is the next *sampled* token, in the next turn
+    if need be.
+
+    A turn's reward lies on its last sampled token (of a turn without any, on the last one before it), so no observation token
+    between turns can swallow it. V_t is the critic's value before token t, `Batch.token_values` (`critic.level = "token"`).
+    After the last token V counts only where the trajectory did not terminate (`Batch.values`).
+
+    The baseline is the critic: a group of one has advantages, and equal returns need not give 0. gamma = 1 is the paper's, lam
+    = 0.95 ours. Left out: whitening over the batch, which couples groups, and the KL term in the reward (see the recipe's
+    `kl`).
+    """
+
+    needs_values: ClassVar[bool] = True
+    needs_token_values: ClassVar[bool] = True
+    per_token: ClassVar[bool] = True
+    gamma: float = 1.0
+    """Discount per sampled token."""
+    lam: float = 0.95
+    """0 trusts the critic (one token ahead), 1 trusts the return."""
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """[B, T] in units of reward. Raises ConfigError without token values."""
+        batch.check_whole("token_gae")
+        values, rewards, mask = _token_values(batch), _on_last_tokens(batch), batch.mask
+        starts = batch.values if batch.values is not None else values.new_zeros(len(values), batch.rewards.shape[1] + 1)
+        following = starts.to(values).gather(1, batch.turns[:, None])[:, 0] * ~batch.terminated
+        out, running = torch.zeros_like(values), torch.zeros_like(following)
+        for t in reversed(range(values.shape[1])):
+            delta = rewards[:, t] + self.gamma * following - values[:, t]
+            running = torch.where(mask[:, t], delta + self.gamma * self.lam * running, running)
+            following = torch.where(mask[:, t], values[:, t], following)
+            out[:, t] = running
+        return torch.where(mask, out, 0)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """[B, T] what the critic should say before each token: A_t + V_t; 0 outside the mask."""
+        return torch.where(batch.mask, self(batch) + _token_values(batch), 0)
+
+
+def _token_values(batch: Batch) -> Tensor:
+    if batch.token_values is None:
+        raise ConfigError('token_gae: expected a batch with token values, got none; set critic.level = "token" in the recipe.')
+    batch.check("token_gae", token_values=(batch.token_values, "BT"))
+    return batch.token_values.to(batch.rewards)
+
+
+def _on_last_tokens(batch: Batch) -> Tensor:
+    """[B, T] each turn's reward on the last token sampled up to its end."""
+    position = torch.arange(batch.tokens.shape[1], device=batch.tokens.device).expand_as(batch.turn)
+    ends = torch.full_like(batch.node, -1)
+    ends.scatter_reduce_(1, batch.turn.clamp(min=0), torch.where(batch.turn >= 0, position, -1), "amax")
+    ends = ends.cummax(1).values
+    rewards = torch.where(batch.turn_mask & (ends >= 0), batch.rewards, 0)
+    return torch.zeros_like(batch.logprobs, dtype=rewards.dtype).scatter_add_(1, ends.clamp(min=0), rewards)
