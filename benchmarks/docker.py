@@ -4,7 +4,7 @@
 
 CPU milliseconds of everything that works for the call: this process, dockerd, containerd, the shims, what they start for a moment
 (all put into one accounting group for it: needs root and cgroup v1), and the containers. So the numbers do not depend on who else
-uses the machine. Wall times are given as well; those do.
+uses the machine; only nobody else may use the engine meanwhile. Wall times depend on everything.
 """
 
 from __future__ import annotations
