@@ -36,6 +36,7 @@ PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
         Profile("python", _SERVERS / "python" / "worker.py"),
+        Profile("math", _SERVERS / "python" / "worker.py", imports=("numpy", "sympy")),
         Profile(
             "science",
             _SERVERS / "python" / "worker.py",
