@@ -21,13 +21,13 @@ from typing import Any
 
 from turnwise.tool_servers.guest.kernel import (
     CLONE_NEWNS,
+    CLONE_NEWPID,
     CLONE_NEWUSER,
     bind,
     die_with_parent,
     dumpable,
     mount,
     private,
-    subreaper,
     unshare,
 )
 from turnwise.tool_servers.guest.meter import Meter
@@ -49,10 +49,14 @@ def tied() -> None:
         os._exit(1)
 
 
-def own_mounts(root: bool) -> None:
-    """A mount namespace of our own; an ordinary user gets it through a user namespace in which it is itself."""
+def own_namespaces(root: bool) -> None:
+    """Mount and pid namespaces of our own; an ordinary user gets them through a user namespace in which it is itself.
+
+    The next process that is forked is pid 1 there, and when it ends the kernel ends all below it. bwrap alone would leave its
+    child behind if it is killed while it still prepares.
+    """
     uid, gid = os.getuid(), os.getgid()
-    unshare(CLONE_NEWNS if root else CLONE_NEWNS | CLONE_NEWUSER)
+    unshare(CLONE_NEWNS | CLONE_NEWPID if root else CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER)
     if not root:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
@@ -155,7 +159,6 @@ def watch(pid: int, plan: dict[str, Any]) -> dict[str, Any]:
             os.kill(pid, signal.SIGKILL)
             break
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    bury()
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "end": end,
@@ -164,15 +167,6 @@ def watch(pid: int, plan: dict[str, Any]) -> dict[str, Any]:
         "cpu_ms": max(cpu, spent.ru_utime + spent.ru_stime) * 1e3,
         "peak_mb": max(peak, spent.ru_maxrss / 1024),
     }
-
-
-def bury() -> None:
-    """Wait for the sandbox's pid 1, which is ours to wait for (subreaper) and ends after all the others in it."""
-    try:
-        while True:
-            os.wait()
-    except ChildProcessError:
-        return
 
 
 def tell(fd: int | None, report: dict[str, Any]) -> None:
@@ -194,7 +188,7 @@ def main(given: str, extra: list[str]) -> int:
         tied()
         root = os.getuid() == 0
         uid, gid = (plan["uid"], plan["uid"]) if root else (os.getuid(), os.getgid())
-        own_mounts(root)
+        own_namespaces(root)
         stage(plan, uid, gid)
         if root:
             drop(uid, gid)
@@ -203,11 +197,14 @@ def main(given: str, extra: list[str]) -> int:
         tell(report, {"refused": str(error)})
         return 125
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    subreaper()
+    alive, here = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            tied()
+            os.close(here)
+            die_with_parent(signal.SIGKILL)
+            if select.select([alive], [], [], 0)[0]:
+                os._exit(1)  # the parent ended before it could be told
             become_bwrap(plan, extra, {*_PASSED[: plan["passed"]], *([] if status is None else [status])})
         finally:
             os._exit(126)
