@@ -54,9 +54,6 @@ class Chromium:
                 args=argv[1:],
                 ignore_default_args=True,
                 env={} if isolated else {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"},
-                handle_sigint=False,
-                handle_sigterm=False,
-                handle_sighup=False,
                 timeout=_START_S * 1e3,
             )
         except DriverError as error:
