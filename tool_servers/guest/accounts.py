@@ -12,6 +12,7 @@ from turnwise.tool_servers.guest.meter import Meter, Process
 
 __all__ = ["Accounts"]
 
+_REAPED_S = 0.02
 _OWN_FDS = 6
 """0 to 5 are the resident's, see there."""
 
@@ -23,6 +24,9 @@ class Accounts:
         """`folder`: the work folder if no file system of its own bounds it."""
         self._meter, self._init, self._group, self._folder = meter, init, group, folder
         self.forked = False
+        self._reaped_ms = 0.0
+        """CPU of init and of what it has waited for, and when that was seen."""
+        self._reaped_at = 0.0
 
     def over(self, member: Member) -> tuple[str, str] | None:
         """(cause, status) if a limit is passed. Keeps what it saw in the member."""
@@ -30,8 +34,12 @@ class Accounts:
         main = self._meter.process(member.pid)
         if main is None or main.gone:
             return None
+        member.looked = time.monotonic()
         processes = self._with_company(member, main)
-        member.busy = len(processes) > 1 or main.threads > 1
+        company = len(processes) > 1 or main.threads > 1
+        if company or member.busy or member.looked > self._reaped_at + _REAPED_S:
+            self._look_at_init()
+        member.busy = company
         rss = sum(p.rss for p in processes)
         member.peak = max(member.peak, rss)
         member.total_ms = self._cpu(member, processes)
@@ -55,6 +63,7 @@ class Accounts:
         """After a restart: what was killed is dealt with."""
         if self._group:
             member.kills = self._group.kills()
+        self._look_at_init()
 
     def clock_ms(self, member: Member) -> float:
         """CPU of the session's first process, to the nanosecond; 0 if it is gone."""
@@ -72,7 +81,9 @@ class Accounts:
         return self._meter.end_below(self._init, 2.0, lambda p: self._belongs(member, p))
 
     def why_not_fork(self, member: Member) -> str:
-        """What of a session's process would not be copied, or would be shared with the copy; "" if there is nothing."""
+        """What of a session's process would not be copied, or would be shared with the copy; "" if there is nothing.
+
+        Leaves the open files that the copy has to open anew in the member."""
         main = self._meter.process(member.pid)
         if main is None or main.gone:
             return "its process has ended"
@@ -80,11 +91,15 @@ class Accounts:
             return f"it has {main.threads} threads"
         if len(self._with_company(member, main)) > 1:
             return "it has live child processes"
-        for fd in os.listdir(folder := self._meter.open(f"{member.pid}/fd")):
-            if int(fd) >= _OWN_FDS and (kind := _shared_kind(os.stat(fd, dir_fd=folder))):
-                os.close(folder)
+        folder = self._meter.open(f"{member.pid}/fd")
+        try:
+            kinds = {int(fd): _kind(os.stat(fd, dir_fd=folder)) for fd in os.listdir(folder) if int(fd) >= _OWN_FDS}
+        finally:
+            os.close(folder)
+        member.files = [fd for fd, kind in kinds.items() if kind == "a file"]
+        for fd, kind in kinds.items():
+            if kind not in ("a file", "a device"):
                 return f"it has {kind} open (descriptor {fd})"
-        os.close(folder)
         maps = self._meter.read_all(f"{member.pid}/maps")
         shared = [line for line in maps.splitlines() if (rights := line.split(b" ", 2)[1])[1:2] == b"w" and rights[3:4] == b"s"]
         return "it maps shared memory" if shared else ""
@@ -107,6 +122,10 @@ class Accounts:
         line = next(line for line in self._meter.read(f"{pid}/status").splitlines() if line.startswith(b"NSpid:"))
         return int(line.split()[-1])
 
+    def _look_at_init(self) -> None:
+        if (init := self._meter.process(self._init)) is not None:
+            self._reaped_ms, self._reaped_at = init.cpu_ms, time.monotonic()
+
     def _with_company(self, member: Member, main: Process) -> list[Process]:
         """The first process and all others; quick where it is alone."""
         if not self.forked and main.threads == 1 and not self._meter.children(main.pid):
@@ -119,23 +138,20 @@ class Accounts:
         return not self.forked or self._meter.link(f"{process.pid}/ns/mnt") == member.mounts
 
     def _cpu(self, member: Member, processes: list[Process]) -> float:
-        """Of the whole session so far. Init has waited for all that ended, in a family for those of every session."""
-        init = None if self.forked else self._meter.process(self._init)
-        return member.spent_ms + sum(p.cpu_ms for p in processes) + (init.cpu_ms if init else 0.0)
+        """Of the whole session so far. What ended is in init's account, which in a family is that of every session."""
+        return member.spent_ms + sum(p.cpu_ms for p in processes) + (0.0 if self.forked else self._reaped_ms)
 
     def _fair_rss(self, processes: list[Process]) -> int:
         """Shared pages counted once, where the kernel tells; else the plain sum."""
         return sum(p.rss if (share := self._meter.fair_share(p.pid)) is None else share for p in processes)
 
 
-def _shared_kind(about: os.stat_result) -> str:
-    """What kind of open file a copy would share; "" for what it gets anew or may share."""
+def _kind(about: os.stat_result) -> str:
+    """Of an open file. A copy gets a file anew and may share a device; anything else it would share, and should not."""
     mode = about.st_mode
     if stat.S_ISREG(mode):
-        return "" if about.st_nlink else "a deleted file"
-    if stat.S_ISCHR(mode):
-        return ""
-    kinds = ((stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISDIR, "a folder"))
+        return "a file" if about.st_nlink else "a deleted file"
+    kinds = ((stat.S_ISCHR, "a device"), (stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISDIR, "a folder"))
     return next((name for test, name in kinds if test(mode)), "a kernel object")
 
 

@@ -36,12 +36,12 @@ def _read(folder: int, name: str) -> str:
         os.close(fd)
 
 
-@dataclass(frozen=True, slots=True)
 class Group:
     """The control group of one session."""
 
-    groups: "Groups"
-    name: str
+    def __init__(self, groups: "Groups", name: str) -> None:
+        self.groups, self.name = groups, name
+        self._events = -1
 
     def add(self, pid: int) -> None:
         for folder in self._folders():
@@ -58,11 +58,10 @@ class Group:
 
     def kills(self) -> int:
         """Processes that the kernel ended so far because the memory was used up."""
-        name = "memory.oom_control" if self.groups.version == 1 else "memory.events"
-        for line in _read(self.groups.folders["memory"], f"{self.name}/{name}").splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-        return 0
+        if self._events < 0:
+            name = "memory.oom_control" if self.groups.version == 1 else "memory.events"
+            self._events = os.open(f"{self.name}/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.groups.folders["memory"])
+        return int(os.pread(self._events, 4096, 0).partition(b"oom_kill ")[2].split(None, 1)[0])
 
     def remove_soon(self) -> bool:
         """Remove it as soon as its last process, which has been killed, is gone; False if that took too long."""

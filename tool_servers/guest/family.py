@@ -88,9 +88,11 @@ class Family:
         if member.state is State.LOST:
             raise files.BadPath(f"the worker refused its settings: {member.refusal}")
 
-    @property
-    def orphaned(self) -> bool:
-        """Whether init is gone, or on its way: its descriptors close before its processes are ended."""
+    def orphaned(self, fd: int | None = None) -> bool:
+        """Whether init is gone, or on its way: its descriptors close before its processes are ended. With a descriptor that has
+        news: whether this is the news."""
+        if fd is not None:
+            return self._init != 0 and fd == self.control.fileno()
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         return bool(poll.poll(0))
@@ -110,9 +112,11 @@ class Family:
                 send(self.control, {"do": "branch", **grown}, [theirs.fileno(), *self._joined(member)])
             twin = self._add(_handed_over(ours, _FORK_S), member.bounds)
         try:
-            socket.send_fds(member.pipes.claim, [packed({"fork": twin.id})], [*twin.pipes.theirs, *twin.spaces])
+            order = packed({"fork": twin.id, "files": member.files})
+            socket.send_fds(member.pipes.claim, [order], [*twin.pipes.theirs, *twin.spaces])
             twin.pipes.close_theirs()
             self.wait_ready(twin, _FORK_S)
+            _wait_claim(member, {"forked": twin.id}, _FORK_S)  # until then it holds descriptors of ours
         except BaseException:
             self.remove(twin)
             raise
@@ -149,6 +153,19 @@ class Family:
     def _joined(self, member: Member) -> list[int]:
         """Namespaces that init itself is not in."""
         return member.spaces if member.id else []
+
+
+def _wait_claim(member: Member, expected: dict[str, int], seconds: float) -> None:
+    poll = select.poll()
+    poll.register(member.pipes.claim.fileno(), select.POLLIN)
+    deadline = time.monotonic() + seconds
+    while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        try:
+            if expected in member.listen():
+                return
+        except (EOFError, FrameError):
+            break
+    raise Broken("the session's process did not come back from its fork")
 
 
 def _handed_over(channel: socket.socket, seconds: float) -> list[int]:

@@ -18,7 +18,14 @@ from turnwise.tool_servers.guest.meter import Meter
 from turnwise.tool_servers.guest.plan import WORK, Bounds, Plan
 from turnwise.tool_servers.guest.rlimits import raise_process_limit, set_limits
 
-__all__ = ["Init", "receive", "send"]
+__all__ = ["Init", "filter_of", "receive", "send"]
+
+
+def filter_of(plan: Plan) -> bytes:
+    """The filter of system calls at a plan's level."""
+    if plan.level >= 2:
+        return seccomp.program(seccomp.Policy(join=True))
+    return seccomp.program(seccomp.Policy(families=(), signals=landlock.abi() >= 6))
 
 
 def send(channel: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
@@ -113,13 +120,12 @@ class Init:
         kernel.no_new_privileges()
         kernel.drop_capabilities()
         kernel.dumpable(True)  # to its supervisor, which may be of the same user and no more
-        if self._plan.level >= 2:
-            seccomp.apply(seccomp.program(seccomp.Policy(join=True)))
-        elif self._plan.level == 1:
+        if self._plan.level == 1:
             readable = [(p, landlock.READ) for p in self._plan.readable if os.path.exists(p)]
             devices = [(f"/dev/{n}", landlock.WRITE) for n in ("null", "zero", "full", "random", "urandom")]
             landlock.restrict([*readable, *devices, (self._folder, landlock.WRITE)])
-            seccomp.apply(seccomp.program(seccomp.Policy(families=(), signals=landlock.abi() >= 6)))
+        if self._plan.level >= 1:
+            seccomp.apply(filter_of(self._plan))
 
     # --- what the supervisor asks for -------------------------------------------------------------------------------
 

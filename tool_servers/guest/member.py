@@ -103,13 +103,19 @@ class Member:
     refusal: str = ""
     """Why its worker refused to start."""
     unsent: bytearray = field(default_factory=bytearray)
+    stuck: bool = False
+    """Whether it did not take all, so that we wait until it does."""
     held: dict[str, Any] | None = None
     """A call that waits for the process to be ready."""
     call: Call | None = None
     out: Capture = field(init=False)
     err: Capture = field(init=False)
+    files: list[int] = field(default_factory=list[int])
+    """Descriptors of its open files, when it was last asked to fork."""
     busy: bool = False
     """Whether something of it may run between calls: children or threads."""
+    looked: float = 0.0
+    """When its use was last looked at."""
     restarted: bool = False
     kills: int = 0
     """Kills for memory in its control group that are dealt with."""
@@ -149,7 +155,7 @@ class Member:
     def listen(self) -> list[dict[str, Any]]:
         """Claims that have arrived; who starts gets ready on the way. Raises EOFError, and FrameError for what is no claim."""
         try:
-            data, ancillary, _, _ = self.pipes.claim.recvmsg(1 << 18, socket.CMSG_SPACE(_CREDENTIALS.size))
+            data, ancillary, _, _ = self.pipes.claim.recvmsg(1 << 16, socket.CMSG_SPACE(_CREDENTIALS.size))
         except BlockingIOError:
             return []
         except ConnectionResetError:
@@ -182,6 +188,7 @@ class Member:
         self._frames = Frames(self.bounds.value_kb * 1024 + _FRAME_ROOM)
         self.pid, self.pidfd, self.busy, self.refusal = 0, -1, False, ""
         self.unsent.clear()
+        self.stuck = False
         self.state, self.since = State.STARTING, time.monotonic()
 
     def close_process(self) -> None:

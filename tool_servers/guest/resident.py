@@ -5,11 +5,11 @@ fd 0 nothing, 1 and 2 pipes to the supervisor, 3 the claim channel; no other
 
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import signal
 import socket
-import stat
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -49,6 +49,7 @@ def settle(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.clear()
         os.environ.update(_ENVIRONMENT, HOME=folder)
+        gc.enable()
         os.umask(0o022)
         confine()
         for name in [n for n in sys.modules if n == "turnwise" or n.startswith("turnwise.")]:
@@ -93,7 +94,7 @@ class _Resident:
         self._say({"ready": True})
         fds: list[int] = []
         while True:
-            data, more, _, _ = socket.recv_fds(self._channel, 1 << 18, 8)
+            data, more, _, _ = socket.recv_fds(self._channel, 1 << 16, 8)
             if not data:
                 return
             fds += more
@@ -145,7 +146,7 @@ class _Resident:
         try:
             if state:
                 generator.setstate(state)
-            self._move(fds)
+            self._move(fds, message["files"])
             self._say({"hello": True})
             self._say({"ready": True})
         except BaseException as error:
@@ -153,10 +154,10 @@ class _Resident:
                 os.write(fds[1], f"{type(error).__name__}: {error}".encode())
             os._exit(1)
 
-    def _move(self, fds: list[int]) -> None:
+    def _move(self, fds: list[int], files: list[int]) -> None:
         """To the copy of the files, open ones at the same place, and to new pipes."""
         out, err, claim, user, mounts = fds
-        here, open_files = os.getcwd(), _open_files(set(fds))
+        here, open_files = os.getcwd(), _open_files(files)
         kernel.setns(user, kernel.CLONE_NEWUSER)
         kernel.setns(mounts, kernel.CLONE_NEWNS)
         kernel.drop_capabilities()
@@ -174,15 +175,11 @@ class _Resident:
         os.setsid()
 
 
-def _open_files(but: set[int]) -> dict[int, tuple[str, int, int, bool]]:
-    """Descriptor -> path, flags, offset and inheritance of each open file in the session's folders."""
-    found: dict[int, os.stat_result] = {}
-    for fd in range(len(_SPARE) + CLAIM + 1, 1024):
-        with contextlib.suppress(OSError):
-            if fd not in but and stat.S_ISREG((about := os.fstat(fd)).st_mode):
-                found[fd] = about
-    if not found:
+def _open_files(fds: list[int]) -> dict[int, tuple[str, int, int, bool]]:
+    """Descriptor -> path, flags, offset and inheritance of those that are in the session's folders."""
+    if not fds:
         return {}
+    found = {fd: os.fstat(fd) for fd in fds}
     paths: dict[tuple[int, int], str] = {}
     for folder in (WORK, "/tmp", "/dev/shm"):
         for above, _, names in os.walk(folder):

@@ -10,6 +10,7 @@ import errno
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from turnwise.tool_servers.guest.kernel import MACHINE, syscall
@@ -132,6 +133,7 @@ def _calls_with_arguments(machine: str, policy: Policy) -> list[_Instruction]:
     return code
 
 
+@cache
 def program(policy: Policy, machine: str = MACHINE) -> bytes:
     """The filter as the kernel reads it (struct sock_filter[]). KeyError on a machine that is not in ARCHITECTURES."""
     code: list[_Instruction] = [

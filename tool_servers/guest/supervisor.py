@@ -25,6 +25,7 @@ __all__ = ["Supervisor"]
 
 _TICK_S, _IDLE_TICK_S = 0.02, 0.25
 _NEVER = 3600.0
+_CHUNK = 1 << 16
 
 
 class Supervisor:
@@ -44,16 +45,16 @@ class Supervisor:
             self._epoll.register(link, select.EPOLLIN)
             while True:
                 for fd, _ in self._epoll.poll(self._patience()):
+                    if self._family.orphaned(fd):
+                        return
                     if fd == link:
-                        data = self._link.recv(1 << 18)
+                        data = self._link.recv(_CHUNK)
                         if not data:
                             return
                         for message, raw in frames.feed(data):
                             self._request(message, raw)
                             if message["op"] == "close" and not self._family.members:
                                 return
-                    elif self._family.orphaned:
-                        return
                     elif fd in self._watched:
                         self._event(self._watched[fd], fd)
                 self._look_at_clock()
@@ -146,6 +147,8 @@ class Supervisor:
             self._listen(member)
         elif fd == member.pidfd:
             self._listen(member)  # what it said before its end counts
+            if self._family.orphaned():
+                raise BrokenPipeError
             if fd == member.pidfd and not _alive(fd):
                 out_of_memory = self._family.accounts.killed_for_memory(member)
                 self._stop(member, *(("memory", "memory") if out_of_memory else ("died", "died")))
@@ -193,16 +196,17 @@ class Supervisor:
             raise Broken("the session's process could not be replaced")
         wall_s = min(member.bounds.wall_s, message["wall_s"] or member.bounds.wall_s)
         member.call = Call(message["n"], time.monotonic(), wall_s, self._family.accounts.clock_ms(member), member.total_ms)
-        member.state = State.RUNNING
+        member.state, member.looked = State.RUNNING, time.monotonic()
         member.unsent += packed({"call": message["n"], "tool": message["tool"], "arguments": message["arguments"]})
         self._push(member)
 
     def _push(self, member: Member) -> None:
         if member.unsent:
             member.push()
-            events = select.EPOLLIN | (select.EPOLLOUT if member.unsent else 0)
-            if (fd := member.pipes.claim.fileno()) in self._watched:
-                self._epoll.modify(fd, events)
+            if member.unsent or member.stuck:
+                member.stuck = bool(member.unsent)
+                events = select.EPOLLIN | (select.EPOLLOUT if member.stuck else 0)
+                self._epoll.modify(member.pipes.claim.fileno(), events)
 
     def _finish(self, member: Member, call: Call, claim: dict[str, Any]) -> None:
         """The process says that it is done; now see what is true."""
@@ -278,8 +282,10 @@ class Supervisor:
                     self._lost(member, "it did not start in time")
             elif member.call and now >= member.call.deadline:
                 self._stop(member, "wall", "timeout")
-            elif (member.call or member.busy) and (cause := self._family.accounts.over(member)):
-                self._stop(member, *cause)
+            else:
+                due = (member.call or member.busy) and now >= member.looked + _TICK_S * 0.9
+                if due and (cause := self._family.accounts.over(member)):
+                    self._stop(member, *cause)
 
 
 def _alive(pidfd: int) -> bool:

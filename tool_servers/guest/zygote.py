@@ -22,6 +22,7 @@ from typing import Any
 from turnwise.tool_servers.guest import kernel, namespaces
 from turnwise.tool_servers.guest.cgroups import Group, Groups, find_groups
 from turnwise.tool_servers.guest.frames import Frames, packed
+from turnwise.tool_servers.guest.init import filter_of
 from turnwise.tool_servers.guest.meter import Meter
 from turnwise.tool_servers.guest.plan import Plan
 from turnwise.tool_servers.guest.supervisor import Supervisor
@@ -94,10 +95,12 @@ class Zygote:
             if self._root:
                 namespaces.reveal(plan.readable)
         kernel.dumpable(False)
+        filter_of(plan)  # made once
         self._supervisors: dict[int, Group | None] = {}
         self._number = 0
         gc.collect()
         gc.freeze()
+        gc.disable()  # the resident enables it; ours make no cycles, and looking for them copies pages
 
     def serve(self) -> None:
         signal.signal(signal.SIGCHLD, self._reap)

@@ -1,0 +1,223 @@
+"""What a session costs: CPU time over all its processes, and wall time, against a fresh interpreter and bubblewrap.
+
+    python benchmarks/sandbox.py [--rounds 7] [--sessions 40]
+
+CPU milliseconds are those of this process and everything below it: server, zygote, supervisors, init, sessions. Wall times are
+p50 and p95 of all rounds. The rounds of the contestants take turns, so that a busy neighbour hits all alike; what is claimed is
+the ratio, with its spread over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox, EmbeddedSession
+from turnwise.tool_servers.sandbox.protocol import SessionSpec
+
+RESULTS = Path(__file__).parent / "results" / "sandbox.json"
+CODE = "print(sum(i*i for i in range(1000)))"
+BWRAP = (
+    *("--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--tmpfs", "/tmp"),
+    *("--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"),
+)
+
+
+@dataclass
+class Case:
+    """One thing measured: per round the CPU of one action, over all rounds its wall times."""
+
+    cpu_ms: list[float] = field(default_factory=list[float])
+    wall_ms: list[float] = field(default_factory=list[float])
+
+    def row(self) -> dict[str, float]:
+        wall = sorted(self.wall_ms)
+        return {
+            "cpu_ms": statistics.median(self.cpu_ms),
+            "cpu_ms_low": min(self.cpu_ms),
+            "cpu_ms_high": max(self.cpu_ms),
+            "wall_ms_p50": statistics.median(wall),
+            "wall_ms_p95": wall[int(len(wall) * 0.95)],
+        }
+
+
+class Clock:
+    """CPU of this process and everything below it: by a control group of our own (exact), else by procfs (10 ms steps, and what
+    nobody waited for is lost)."""
+
+    def __init__(self) -> None:
+        self._group = Path("/sys/fs/cgroup/cpuacct", f"turnwise-bench-{os.getpid()}")
+        try:
+            self._group.mkdir()
+            (self._group / "cgroup.procs").write_text(str(os.getpid()))
+            self.source = "cpuacct"
+        except OSError:
+            self.source = "procfs"
+
+    def read_ms(self) -> float:
+        if self.source == "cpuacct":
+            return int((self._group / "cpuacct.usage").read_text()) / 1e6
+        total = 0.0
+        for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+            try:
+                total += sum(process.cpu_times()[:4])
+            except psutil.Error:
+                continue
+        return total * 1000
+
+    def close(self) -> None:
+        if self.source == "cpuacct":
+            (self._group.parent / "cgroup.procs").write_text(str(os.getpid()))
+            for _ in range(200):  # the janitor is the last to leave
+                try:
+                    self._group.rmdir()
+                    return
+                except OSError:
+                    time.sleep(0.01)
+
+
+async def measured(clock: Clock, case: Case, count: int, action: Callable[[int], Awaitable[object]]) -> None:
+    before = clock.read_ms()
+    for i in range(count):
+        start = time.perf_counter()
+        await action(i)
+        case.wall_ms.append((time.perf_counter() - start) * 1000)
+    case.cpu_ms.append((clock.read_ms() - before) / count)
+
+
+async def spawned(*command: str) -> None:
+    await asyncio.to_thread(subprocess.run, command, stdout=subprocess.DEVNULL, env={}, check=True)
+
+
+class Bench:
+    """All cases, in turns."""
+
+    def __init__(self, sandbox: EmbeddedSandbox, clock: Clock) -> None:
+        self._clock, self._sandbox, self.cases, self._ids = clock, sandbox, dict[str, Case](), 0
+
+    async def fresh(self, profile: str = "python") -> EmbeddedSession:
+        self._ids += 1
+        return await self._sandbox.open(SessionSpec(f"b{self._ids}", profile=profile))
+
+    async def whole(self, profile: str, code: str) -> None:
+        session = await self.fresh(profile)
+        await session.call(1, "python", {"code": code})
+        await session.close()
+
+    async def case(self, name: str, count: int, action: Callable[[int], Awaitable[object]]) -> None:
+        await measured(self._clock, self.cases.setdefault(name, Case()), count, action)
+
+    async def round(self, sessions: int) -> None:
+        live = await self.fresh()
+        await self.case("cell in a live session", 10 * sessions, lambda i: live.call(i + 1, "python", {"code": CODE}))
+        await live.close()
+        await self.case("open, cell, close", sessions, lambda _: self.whole("python", CODE))
+        await self.case(
+            "science: open, import numpy and sympy, close", sessions, lambda _: self.whole("science", "import numpy, sympy")
+        )
+        ready: list[EmbeddedSession] = []
+
+        async def opened(_: int) -> None:
+            ready.append(await self.fresh("science"))
+
+        await self.case("science: open alone", sessions // 2, opened)
+        for session in ready:
+            await session.close()
+        origin = await self.fresh()
+        await origin.call(1, "python", {"code": "x = list(range(1000)); open('f', 'w').write('state')"})
+        twins: list[EmbeddedSession] = []
+
+        async def fork(i: int) -> None:
+            self._ids += 1
+            twins.extend(await origin.fork([f"f{self._ids}"]))
+
+        await self.case("fork of a live session", sessions // 2, fork)
+        for session in (*twins, origin):
+            await session.close()
+        await self.case("fresh python -c", sessions // 4, lambda _: spawned(sys.executable, "-c", CODE))
+        await self.case("fresh python -I -S -c", sessions // 4, lambda _: spawned(sys.executable, "-I", "-S", "-c", CODE))
+        if shutil.which("bwrap"):
+            python = (
+                "bwrap",
+                *BWRAP,
+                *(x for p in _interpreter() for x in ("--ro-bind", p, p)),
+                sys.executable,
+                "-I",
+                "-S",
+                "-c",
+                CODE,
+            )
+            await self.case("fresh bwrap + python -I -S -c", sessions // 4, lambda _: spawned(*python))
+        await self.case(
+            "fresh python -c 'import numpy, sympy'", 2, lambda _: spawned(sys.executable, "-c", "import numpy, sympy")
+        )
+
+
+def _interpreter() -> list[str]:
+    return sorted({sys.prefix, sys.base_prefix, os.path.realpath(sys.base_prefix)})
+
+
+RATIOS = {
+    "fresh python -c / cell in a live session": ("fresh python -c", "cell in a live session"),
+    "fresh bwrap / open, cell, close": ("fresh bwrap + python -I -S -c", "open, cell, close"),
+    "fresh import / fresh science session": (
+        "fresh python -c 'import numpy, sympy'",
+        "science: open, import numpy and sympy, close",
+    ),
+}
+
+
+def ratios(cases: dict[str, Case]) -> dict[str, dict[str, float]]:
+    """Of CPU, round by round: median, lowest, highest."""
+    found: dict[str, dict[str, float]] = {}
+    for name, (above, below) in RATIOS.items():
+        if above in cases:
+            each = [a / b for a, b in zip(cases[above].cpu_ms, cases[below].cpu_ms, strict=True) if b]
+            found[name] = {"median": statistics.median(each), "low": min(each), "high": max(each)}
+    return found
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--sessions", type=int, default=40)
+    chosen = parser.parse_args()
+    clock = Clock()
+    async with EmbeddedSandbox(profiles=("python", "science")) as sandbox:
+        bench = Bench(sandbox, clock)
+        for _ in range(chosen.rounds):
+            await bench.round(chosen.sessions)
+        level = sandbox.level.name
+    clock.close()
+    rows = {name: case.row() for name, case in bench.cases.items()}
+    print(f"{'':46} {'CPU-ms':>8} {'low':>8} {'high':>8} {'p50 ms':>8} {'p95 ms':>8}")
+    for name, row in rows.items():
+        print(f"{name:46} " + " ".join(f"{v:8.2f}" for v in row.values()))
+    for name, row in (found := ratios(bench.cases)).items():
+        print(f"{name}: {row['median']:.1f} times ({row['low']:.1f} to {row['high']:.1f})")
+    about = {
+        "level": level,
+        "cpu_by": clock.source,
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "cpus": os.cpu_count(),
+        **vars(chosen),
+    }
+    RESULTS.write_text(json.dumps({"about": about, "cases": rows, "cpu_ratios": found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
