@@ -3,7 +3,7 @@
     python benchmarks/learning.py recipes/quickstart.toml --seeds 5 --jobs 2
 
 Each seed is a run of its own (`turnwise train`), so it has its own warm-start. Prints a table in Markdown and writes
-benchmarks/results/NAME.json. Runs that stand in --out already are read, not repeated.
+benchmarks/results/learning_NAME.json. Runs that stand in --out already are read, not repeated.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> None:
         ]
         rows = [job.result() for job in jobs]
     print(table(rows))
-    results = Path(__file__).parent / "results" / f"{arguments.recipe.stem}.json"
+    results = Path(__file__).parent / "results" / f"learning_{arguments.recipe.stem}.json"
     results.parent.mkdir(exist_ok=True)
     record = {"recipe": arguments.recipe.read_text(), "overrides": arguments.overrides, "jobs": arguments.jobs, "runs": rows}
     results.write_text(json.dumps(record, indent=1) + "\n")
