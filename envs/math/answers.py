@@ -41,6 +41,8 @@ PARSE_CALLS, COMPARE_CALLS = 250_000, 150_000
 # Said once per process about the missing time-outs; `work_limit` is what it asks for.
 logging.getLogger("math_verify").setLevel(logging.ERROR)
 _SCIENTIFIC = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*(?:\\cdot|\\times|\*)\s*10\^\{?(-?[0-9]{1,2})\}?")
+_RELATION = re.compile(r"[<>]|\\[lg]e(?![a-z])")
+_INTERVAL = re.compile(r"[(\[][^,()\[\]]+,[^,()\[\]]+[)\]]")
 _MATH_VERIFY = Lock()
 """ANTLR's generated parsers share a mutable cache; one thread at a time."""
 _FIRST = (
@@ -79,6 +81,11 @@ def _same(said: str, right: str) -> bool:
         return _letters(said) == _letters(right) != ""
     if re.search("[0-9]_", right):  # digits in another base: the base may be left out, not changed
         return said.replace("{", "").replace("}", "") in (right.replace("{", "").replace("}", ""), right.split("_")[0])
+    if bool(_RELATION.search(said)) != bool(_RELATION.search(right)):  # an inequality and an interval may say the same
+        interval, inequality = (right, said) if _RELATION.search(said) else (said, right)
+        return _INTERVAL.search(interval) is not None and _same_object(interval, inequality)
+    if (r"\cup" in said) != (r"\cup" in right):
+        return False
     around, parts = components(right)
     their_around, theirs = components(without_name(said) if "=" not in right else said)
     if len(parts) == len(theirs) == 1 and around == their_around == "":

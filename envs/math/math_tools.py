@@ -6,8 +6,8 @@ templates. From level 2 on each part needs the result of the one before ("Let b 
 problem, and none is so small that it could be guessed.
 
 The tool is a Python session in a sandbox (`turnwise.tool_servers.sandbox`): variables stay from call to call, there is no network
-and no file but its own, and the profile "science" knows numpy, sympy, pandas and scipy. What the code does wrong is an
-observation; a sandbox that breaks is an EnvFailure. A fork forks the session.
+and no file but its own, and numpy and sympy are at hand (with `profile="science"` pandas and scipy too). What the code does
+wrong is an observation; a sandbox that breaks is an EnvFailure. A fork forks the session.
 
 With `data=PATH` the questions come from your copy of GSM8K, MATH, MATH-500 or AIME instead (any answer, graded as mathematics).
 
@@ -47,7 +47,7 @@ class MathTools(QuestionEnv):
     areas: which areas problems are made of (all six by default).
     data: a file or folder of questions instead (`turnwise.envs.math.datasets`).
     data_split: the split of its questions: "auto" (as the file or folder is called, else by a hash), "hash", "train" or "test".
-    profile: what the Python session has imported: "science", or "python" for the bare language.
+    profile: what the Python session has ready: "math" (numpy, sympy), "science" (pandas, scipy too), "python" (neither).
     needs: the weakest sandbox that will do: "namespaces", or "landlock", "rlimits" (see `turnwise.tool_servers.sandbox`).
     wall_s: seconds that one call may take.
     """
@@ -67,7 +67,7 @@ class MathTools(QuestionEnv):
         areas: Sequence[str] | None = None,
         data: str | None = None,
         data_split: DataSplit = "auto",
-        profile: str = "science",
+        profile: str = "math",
         needs: str = "namespaces",
         wall_s: float = 10.0,
     ) -> None:

@@ -142,7 +142,7 @@ class TryAgain(QuestionEnv):
         return Transition(f"No answer was found; reply {self.format.final('...')}.", cost, terms=terms, valid=False)
 
     def _cost(self) -> float:
-        return -self.repetition * (1 - len(set(self.said)) / len(self.said)) if self.said else 0.0
+        return self.repetition * (len(set(self.said)) / len(self.said) - 1) if self.said else 0.0
 
     def _last_turn(self) -> bool:
         return self.turn >= self._limit

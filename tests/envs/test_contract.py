@@ -8,8 +8,8 @@ from turnwise.envs.registration import ids
 from turnwise.envs.testing import check_turn_env
 from turnwise.envs.testing.kit import PROBES, RULES
 
-TASKS = {"turnwise/Lookup-v0": 200}
-"""Train and test tasks per level that the expert plays; 50 where not said."""
+TASKS = {"turnwise/Lookup-v0": 200, "turnwise/MathTools-v0": 2}
+"""Train and test tasks per level that the expert plays; 50 where not said, fewer where each opens a sandbox session."""
 
 
 @pytest.mark.parametrize("env_id", ids())
