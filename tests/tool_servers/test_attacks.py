@@ -23,17 +23,16 @@ from turnwise.tool_servers.sandbox.protocol import SessionSpec, Status
 
 ROOT = Path(__file__).parents[2]
 FULL = os.environ.get("TURNWISE_FULL") == "1"
-EVERYWHERE = ("files", "network", "kernel", "processes")
-"""The groups that the slower backends get in the short form."""
 QUICK = {
     "none": ("network",),
-    "landlock": (*EVERYWHERE, "forgery", "neighbours"),
+    "landlock": ("files", "processes"),
     "namespaces": GROUPS,
     "http": ("forgery",),
     "bubblewrap": ("network",),
-    "docker": ("network", "processes"),
-    "gvisor": ("network",),
+    "docker": ("network",),
+    "gvisor": (),
 }
+"""What the short form runs."""
 PAIRS = [(b, g) for b in BACKENDS for g in (GROUPS if FULL else QUICK[b]) if (b, g) in recorded()]
 
 

@@ -169,6 +169,7 @@ async def world() -> AsyncGenerator[World, None]:
             "marker": f"marker-{os.urandom(6).hex()}",
             "clock": time.time() - time.monotonic(),
             "address": 0,
+            "neighbours": [],
         }
         made = World(secrets, targets, seen)
         made.start_victims()
