@@ -106,11 +106,13 @@ def congruences(s: Slots) -> Part:
     for modulus, rest in ((q, j), (r, k)):
         x += step * ((rest - x) * pow(step, -1, modulus) % modulus)
         step *= modulus
+    more = s.link(2, 121)
     text = (
-        "What is the smallest positive integer that leaves the remainder "
-        f"{i} when divided by {p}, {j} when divided by {q}, and {k} when divided by {r}?"
+        "Let m be the smallest positive integer that leaves the remainder "
+        f"{i} when divided by {p}, {j} when divided by {q}, and {k} when divided by {r}. What is m + {more}?"
     )
-    return Part(text, x, f"next(x for x in range(1, {p * q * r + 1}) if x % {p} == {i} and x % {q} == {j} and x % {r} == {k})")
+    found = f"next(x for x in range(1, {p * q * r + 1}) if x % {p} == {i} and x % {q} == {j} and x % {r} == {k})"
+    return Part(text, x + more, f"{found} + {more}")
 
 
 def factorial_power(s: Slots) -> Part:

@@ -1,0 +1,221 @@
+"""Writes docs/envs/: a page for every environment, made from its class, and an index.
+
+    python docs/make_envs.py                      the pages, from the sources and docs/envs/levels.json
+    python docs/make_envs.py --measure            measures every level of every id anew first (minutes)
+    python docs/make_envs.py --measure Sokoban    measures these only
+
+A test fails if a page is stale, and spot-checks the measurements. The task, levels and sources of a page are the docstring of
+the environment's module, the options that of its class; the episode is played by the expert.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from turnwise.envs.core import TurnEnv
+from turnwise.envs.registration import BUILT_IN
+from turnwise.envs.tool_env import ToolEnv
+
+FOLDER = Path(__file__).parent / "envs"
+LEVELS = FOLDER / "levels.json"
+TASKS = 200
+"""Train and test tasks of each level that the expert plays for the table."""
+_NOT_SHOWN = ("self", "split", "difficulty", "max_turns", "render_mode", "action_format", "instructions")
+
+
+def name_of(env_id: str) -> str:
+    return env_id.split("/")[1].split("-v")[0]
+
+
+def made(env_id: str) -> TurnEnv:
+    env = gymnasium.make(env_id, render_mode="ansi").unwrapped
+    assert isinstance(env, TurnEnv)
+    return env
+
+
+def measure(env: TurnEnv, tasks: int) -> dict[str, dict[str, float]]:
+    """Level -> least, mean and most turns of the expert, least and most turn limit, mean length of the first observation."""
+    found: dict[str, dict[str, float]] = {}
+    for level in env.levels:
+        turns, limits, lengths = list[int](), list[int](), list[int]()
+        for split in ("train", "test"):
+            for seed in range(tasks):
+                observation, _ = env.reset(seed=seed, options={"split": split, "difficulty": level})
+                lengths.append(len(observation if isinstance(observation, str) else observation["text"]))
+                limits.append(env.turn_limit(env.task))
+                over = False
+                while not over:
+                    _, _, terminated, truncated, info = env.step(env.expert_action())
+                    over = terminated or truncated
+                assert info["outcome"] == 1.0, f"{type(env).__name__}: the expert fails at level {level}, {split}, seed {seed}"
+                turns.append(env.turn)
+        found[str(level)] = {
+            "tasks": len(turns),
+            "least": min(turns),
+            "mean": round(sum(turns) / len(turns), 1),
+            "most": max(turns),
+            "limit_least": min(limits),
+            "limit_most": max(limits),
+            "characters": round(sum(lengths) / len(lengths)),
+        }
+    return found
+
+
+def page(env_id: str, levels: Mapping[str, Mapping[str, float]]) -> str:
+    """The whole page of an id."""
+    env = made(env_id)
+    cls, name = type(env), name_of(env_id)
+    module = importlib.import_module(cls.__module__)
+    summary, _, rest = inspect.cleandoc(module.__doc__ or "").partition("\n")
+    summary = summary.removeprefix(f"{env_id}: ")
+    parts = [
+        f"# {env_id}\n\n{summary[:1].upper()}{summary[1:]}",
+        f'```python\nimport gymnasium as gym\nimport turnwise\n\nenv = gym.make("{env_id}", difficulty={env.default_level})\n'
+        "observation, info = env.reset(seed=0)\n```",
+        f"`turnwise play {name}` plays it in the terminal; `turnwise eval {name} --agent expert` runs it.",
+        *([f"## Task\n\n{as_markdown(rest)}"] if rest.strip() else []),
+        f"## Options and reward\n\n{as_markdown(inspect.cleandoc(cls.__doc__ or ''))}\n\n{_options(cls)}",
+        *_tools(env),
+        *_episode(env),
+        f"## Levels\n\n{_levels(env, levels)}",
+        f"## Source\n\n`{cls.__module__}.{cls.__name__}`. {_base(env)}",
+    ]
+    env.close()
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def as_markdown(docstring: str) -> str:
+    """Paragraphs as they are; indented ones become code, one line `name: ...` each becomes a list."""
+    blocks = list[str]()
+    for block in re.split(r"\n\s*\n", re.sub(r" See the module[^.]*\.", "", docstring).strip("\n")):
+        lines = block.split("\n")
+        if all(line.startswith("    ") for line in lines):
+            code = inspect.cleandoc("\n" + block)
+            if blocks and blocks[-1].endswith("\n```"):
+                blocks[-1] = f"{blocks[-1][:-4]}\n\n{code}\n```"
+            else:
+                blocks.append(f"```text\n{code}\n```")
+        elif all(re.match(r"[a-z_, ]+: ", line) or line.startswith("    ") for line in lines):
+            blocks.append(re.sub(r"^([a-z_, ]+):", r"- `\1`:", block, flags=re.MULTILINE))
+        else:
+            blocks.append(block)
+    return "\n\n".join(blocks)
+
+
+def _options(cls: type[TurnEnv]) -> str:
+    parameters = inspect.signature(cls.__init__).parameters
+    own = [f"`{p.name} = {p.default!r}`" for p in parameters.values() if p.name not in _NOT_SHOWN]
+    common = [f"`{name}`" for name in _NOT_SHOWN[1:] if name in parameters]
+    only = f"Its own options and their defaults: {', '.join(own)}. " if own else ""
+    return f"{only}As everywhere: {', '.join(common)}."
+
+
+def _tools(env: TurnEnv) -> list[str]:
+    if not env.tools:
+        return []
+    rows = ["## Tools", "", "| tool | arguments | what it does |", "|---|---|---|"]
+    for tool in env.tools:
+        required = tool["parameters"].get("required", [])
+        arguments = [n if n in required else f"[{n}]" for n in tool["parameters"]["properties"]]
+        rows.append(f"| `{tool['name']}` | {', '.join(f'`{a}`' for a in arguments)} | {' '.join(tool['description'].split())} |")
+    return ["\n".join(rows)]
+
+
+def _episode(env: TurnEnv) -> list[str]:
+    """The expert's episode with seed 0, the terms of its reward, and what the second turn looks like."""
+    observation, _ = env.reset(seed=0)
+    said, earned, terms, picture, over = [_said("environment", observation)], 0.0, dict[str, float](), "", False
+    while not over:
+        action = env.expert_action()
+        observation, reward, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
+        picture = str(env.render()) if env.turn <= 2 or not picture else picture
+        earned += reward
+        for term, value in info["reward_terms"].items():
+            terms[term] = terms.get(term, 0.0) + value
+        said += [_said("agent", action), _said("environment", observation, f", reward {reward:g}" if reward else "")]
+    sums = ", ".join(f"`{term}` {value:g}" for term, value in terms.items())
+    modes = ", ".join(f"`{mode}`" for mode in env.metadata["render_modes"])
+    return [
+        f"## An episode\n\nObservations and actions are text; an observation is the new message only. Seed 0, level "
+        f"{env.task.difficulty}, played by the expert:\n\n```text\n" + "\n".join(said) + "\n```",
+        f"It earns {earned:g}" + (f", in terms: {sums}." if sums else "."),
+        f"## Render\n\nModes: {modes}. `render()` in mode `ansi` after the second turn, or the last before it:\n\n"
+        f"```text\n{picture.rstrip()}\n```",
+    ]
+
+
+def _said(who: str, text: Any, note: str = "") -> str:
+    text = text if isinstance(text, str) else text["text"]
+    return f"[{who}{note}]\n{text}"
+
+
+def _levels(env: TurnEnv, levels: Mapping[str, Mapping[str, float]]) -> str:
+    rows = [
+        f"Measured by `docs/make_envs.py`, {int(levels[str(env.levels[0])]['tasks'])} tasks a level, half train and half test, "
+        "all of them solved by the expert:",
+        "",
+        "| level | turns of the expert: least | mean | most | turn limit | characters of the first observation |",
+        "|---|---|---|---|---|---|",
+    ]
+    for level in env.levels:
+        m = levels[str(level)]
+        limit = f"{m['limit_least']}" if m["limit_least"] == m["limit_most"] else f"{m['limit_least']} to {m['limit_most']}"
+        rows.append(f"| {level} | {m['least']} | {m['mean']:g} | {m['most']} | {limit} | {m['characters']} |")
+    return "\n".join(rows) + f"\n\nThe default is level {env.default_level}."
+
+
+def _base(env: TurnEnv) -> str:
+    where = "on the event loop: it cannot block" if env.metadata.get("inline") else "in a thread: it may wait for its sandbox"
+    kind = "A ToolEnv" if isinstance(env, ToolEnv) else "A TurnEnv"
+    return f"{kind}; a rollout steps it {where}."
+
+
+def index() -> str:
+    """The list of all pages."""
+    rows = [
+        "# Environments",
+        "",
+        "One page each, made by `docs/make_envs.py` from the classes.",
+        "",
+        "| id | task |",
+        "|---|---|",
+    ]
+    for env_id in sorted(BUILT_IN):
+        module = importlib.import_module(BUILT_IN[env_id].split(":")[0])
+        summary = (module.__doc__ or "").split("\n")[0].removeprefix(f"{env_id}: ")
+        rows.append(f"| [{env_id}]({name_of(env_id)}.md) | {summary} |")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", nargs="*", metavar="NAME", help="measure all ids, or these")
+    parser.add_argument("--tasks", type=int, default=TASKS)
+    options = parser.parse_args()
+    FOLDER.mkdir(exist_ok=True)
+    measured: dict[str, Any] = json.loads(LEVELS.read_text(encoding="utf-8")) if LEVELS.exists() else {}
+    for env_id in sorted(BUILT_IN):
+        if options.measure is not None and (not options.measure or name_of(env_id) in options.measure):
+            env = made(env_id)
+            measured[env_id] = measure(env, options.tasks)
+            env.close()
+            lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(measured[key])}" for key in sorted(measured) if key in BUILT_IN)
+            LEVELS.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    for env_id in sorted(BUILT_IN):
+        if env_id in measured:
+            (FOLDER / f"{name_of(env_id)}.md").write_text(page(env_id, measured[env_id]), encoding="utf-8")
+    (FOLDER / "README.md").write_text(index(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
