@@ -4,7 +4,7 @@
     POST   /v1/sessions/{id}/calls           {"seq", "tool", "arguments", "wall_s"?}          -> ToolResult
     POST   /v1/sessions/{id}/fork            {"ids": [...]}                                   -> {"ids"}
     POST   /v1/sessions/{id}/heartbeat       the lease begins anew                            -> {}
-    PUT    /v1/sessions/{id}/files/{path}    bytes; GET ...?max_bytes=N reads them
+    PUT    /v1/sessions/{id}/files?path=P    bytes; GET ...&max_bytes=N reads them (P: percent-encoded bytes of the path)
     DELETE /v1/sessions/{id}                 -> 204, also if it is closed already
     POST   /v1/batch                         lines of {"session", "seq", "tool", "arguments", "wall_s"?}; a line of
                                              {"session", "seq", "result" | "error"} for each, as it finishes
@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from weakref import WeakSet
 
 from aiohttp import WSCloseCode, web
@@ -107,6 +107,14 @@ def _guard(door: Door) -> Any:
     return guard
 
 
+def _query(request: web.Request) -> dict[str, str]:
+    """The query with `path` as the file system would have it: a name is bytes, and need not be text."""
+    query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True, errors="surrogateescape"))
+    if "path" not in query:
+        raise ConfigError("files: expected ?path=NAME, percent-encoded.")
+    return query
+
+
 def _check_caller(request: web.Request, door: Door) -> None:
     if door.token:
         if not allows(request.headers.get("Authorization", ""), door.token):
@@ -150,8 +158,8 @@ class _Api:
             web.post(f"{session}/calls", self.call),
             web.post(f"{session}/fork", self.fork),
             web.post(f"{session}/heartbeat", self.heartbeat),
-            web.put(session + "/files/{path:.+}", self.put),
-            web.get(session + "/files/{path:.+}", self.get, allow_head=False),
+            web.put(session + "/files", self.put),
+            web.get(session + "/files", self.get, allow_head=False),
             web.delete(session, self.close),
             web.post("/v1/batch", self.batch),
             web.get("/v1/tools", self.tools),
@@ -189,14 +197,15 @@ class _Api:
     async def put(self, request: web.Request) -> web.Response:
         async with asyncio.timeout(self._door.body_s):
             data = await request.read()
-        await self._table.put(request.match_info["id"], request.match_info["path"], data)
+        await self._table.put(request.match_info["id"], _query(request)["path"], data)
         return _json({})
 
     async def get(self, request: web.Request) -> web.Response:
-        limit = request.query.get("max_bytes", "1000000")
+        query = _query(request)
+        limit = query.get("max_bytes", "1000000")
         if not limit.isdecimal():
             raise ConfigError(f"max_bytes: expected a number of bytes, got {limit!r}.")
-        data = await self._table.get(request.match_info["id"], request.match_info["path"], max_bytes=int(limit))
+        data = await self._table.get(request.match_info["id"], query["path"], max_bytes=int(limit))
         return web.Response(body=data, content_type="application/octet-stream")
 
     async def close(self, request: web.Request) -> web.Response:

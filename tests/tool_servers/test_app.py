@@ -105,7 +105,7 @@ def test_files() -> None:
     async def scenario() -> None:
         async with serving() as ask:
             await ask.open("a", files={"in.txt": "aGVsbG8="})
-            file = "/v1/sessions/a/files/"
+            file = "/v1/sessions/a/files?path="
             assert await ask("GET", file + "in.txt") == (200, "hello")
             assert (await ask("PUT", file + "deep/er/out.txt", data=b"new"))[0] == 200
             assert (await ask.run("a", 1, "print(open('deep/er/out.txt').read())"))[1]["out"] == "new\n"
@@ -113,8 +113,9 @@ def test_files() -> None:
                 404,
                 {"error": {"kind": "no_file"} | (await ask("GET", file + "nothing"))[1]["error"]},
             )
-            assert kind_of((await ask("GET", file + "in.txt?max_bytes=2"))[1]) == "bad_request"
-            assert kind_of((await ask("GET", file + "in.txt?max_bytes=many"))[1]) == "bad_request"
+            assert kind_of((await ask("GET", file + "in.txt&max_bytes=2"))[1]) == "bad_request"
+            assert kind_of((await ask("GET", file + "in.txt&max_bytes=many"))[1]) == "bad_request"
+            assert kind_of((await ask("GET", "/v1/sessions/a/files"))[1]) == "bad_request"
             status, answer = await ask("PUT", file + "large", data=io.BytesIO(b"x" * (4 * 1024 * 1024 + 1)))
             assert status == 413 and kind_of(answer) == "too_large"
 

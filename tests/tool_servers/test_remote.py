@@ -187,6 +187,31 @@ def test_a_session_elsewhere_is_a_session() -> None:
     asyncio.run(scenario())
 
 
+ODD_PATHS = ("", ".", "..", "../x", "//", "/etc/passwd", "a/../../x", "nul\0", "\ud800")
+STRANGE_NAMES = ("%2e%2e", "new\nline", "\udcff bytes that are no text", "a&path=b", "a+b c", "#", "?", "...")
+
+
+def test_paths_arrive_as_they_were_meant() -> None:
+    """A model may have chosen the name: it must be a file or the caller's mistake, never a broken server."""
+
+    async def scenario() -> None:
+        async with python() as addresses, RemoteSandbox(addresses, token=TOKEN, patience=QUICK) as sandbox:
+            session = await sandbox.open(spec("a"))
+            for name in STRANGE_NAMES:
+                await session.put(name, name.encode("utf-8", "surrogateescape"))
+                assert await session.get(name) == name.encode("utf-8", "surrogateescape")
+            assert (await session.call(1, "python", {"code": "import os; len(os.listdir('.'))"})).value == str(len(STRANGE_NAMES))
+            for name in ODD_PATHS:
+                with pytest.raises(ConfigError):
+                    await session.put(name, b"")
+                with pytest.raises(ConfigError):
+                    await session.get(name)
+            with pytest.raises(FileNotFoundError):
+                await session.get("fifo/x")
+
+    asyncio.run(scenario())
+
+
 def test_mistakes_of_the_caller_are_told_from_failures() -> None:
     async def scenario() -> None:
         async with python() as addresses, RemoteSandbox(addresses, token=TOKEN, patience=QUICK) as sandbox:

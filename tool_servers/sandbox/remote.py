@@ -185,7 +185,7 @@ class RemoteSession:
         """See `Session.get`."""
         async with self._lock:
             self._check_open()
-            return await self._server.ask("GET", f"{self._file(path)}?max_bytes={max_bytes}")
+            return await self._server.ask("GET", f"{self._file(path)}&max_bytes={max_bytes}")
 
     async def close(self) -> None:
         """See `Session.close`. A server that does not answer closes it by itself, when the lease ends."""
@@ -194,7 +194,10 @@ class RemoteSession:
             await self._server.end(self._spec.id)
 
     def _file(self, path: str) -> str:
-        return f"{self._path}/files/{quote(path, safe='').replace('.', '%2E')}"
+        try:
+            return f"{self._path}/files?path={quote(os.fsencode(path), safe='')}"
+        except UnicodeEncodeError:
+            raise ConfigError(f"path {path!r}: expected a name that a file can have.") from None
 
     def _check_open(self) -> None:
         if self._closed:
