@@ -43,12 +43,14 @@ def run(record: dict[str, Any], backends: list[str], groups: list[str]) -> None:
             print(f"{backend}: {why}", file=sys.stderr)
             continue
         for group in groups:
-            old = record.setdefault(backend, {}).get(group, {})
+            old = dict(record.setdefault(backend, {}).get(group, {}))
             try:
                 found = attack(backend, group)
             except Absent as why:
                 print(f"{backend}: {why}", file=sys.stderr)
                 break
+            if len(found) == 1:  # this group has nothing for this backend
+                continue
             if not found:
                 continue
             if RECORD.exists():  # others may have recorded meanwhile
@@ -56,7 +58,8 @@ def run(record: dict[str, Any], backends: list[str], groups: list[str]) -> None:
             new = record.setdefault(backend, {}).setdefault(group, {})
             new.clear()
             for name, now in found.items():
-                new[name] = {"verdict": now.verdict}
+                known = old.get(name, {}).get("verdict", "")
+                new[name] = {"verdict": known if now.verdict in known.split(" or ") else now.verdict}
                 if why := old.get(name, {}).get("why"):
                     new[name]["why"] = why
                 if now.verdict not in ("held", "skipped") or backend == "none":
@@ -79,7 +82,7 @@ def page(record: dict[str, Any]) -> str:
             cells: list[str] = []
             for backend in columns:
                 cell = record[backend][group].get(name, {"verdict": "skipped"})
-                mark = MARKS[cell["verdict"]]
+                mark = MARKS.get(cell["verdict"], f"**{cell['verdict']}**")
                 if why := cell.get("why"):
                     if why not in reasons:
                         reasons.append(why)

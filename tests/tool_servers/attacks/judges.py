@@ -181,15 +181,6 @@ async def no_listener(case: Case) -> list[str]:
     return ["a port of the host answers"] if reached else []
 
 
-async def no_ipc(case: Case) -> list[str]:
-    found = [
-        f"a System V object on the host: {n}"
-        for n in ("shm", "sem", "msg")
-        if f"{0x7471}" in Path("/proc/sysvipc", n).read_text()
-    ]
-    return found + [f"{p} on the host" for p in Path("/dev/mqueue").glob(f"{case.world.targets['marker']}*")]
-
-
 async def neighbour(case: Case) -> list[str]:
     """The victim's own word: nobody connected, its child lives, its file is its own and alone."""
     result = await case.world.ask_neighbour(CHECK)
@@ -220,7 +211,6 @@ JUDGES: Mapping[str, Callable[[Case], Awaitable[list[str]]]] = {
         races,
         bad_paths,
         no_listener,
-        no_ipc,
         neighbour,
         neighbour_forks,
     )

@@ -26,6 +26,7 @@ class Attempt:
     """What came of one attack, and for people why it is so."""
 
     verdict: str
+    """In the record "held or reached" for a race that is not always won."""
     evidence: tuple[str, ...] = ()
     why: str = ""
 
@@ -42,7 +43,7 @@ def attack(backend: str, group: str) -> dict[str, Attempt]:
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", timeout=_LONGEST_S
         )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-1000:]
     found = json.loads(done.stdout.splitlines()[-1])
     if "absent" in found:
         raise Absent(found["absent"])

@@ -13,8 +13,8 @@ ATTACKS = (
         tries="kill, stop and signal the server and two victims, by every call there is",
         code="""
 for pid in (T['server'], *T['victims']):
+    if pid == T['server'] and T['plain']: continue
     for n in (signal.SIGUSR1, signal.SIGSTOP, signal.SIGKILL):
-        if pid == T['server'] and T['plain']: continue
         attempt(f'kill {pid} {n}', lambda: os.kill(pid, n)); attempt(f'group {pid} {n}', lambda: os.killpg(pid, n))
     fd = quietly(lambda: call('pidfd_open', pid, 0))  # to name a process is no crime yet
     if fd is not None: attempt('pidfd signal', lambda: call('pidfd_send_signal', fd, 9, None, 0)); attempt('pidfd_getfd', lambda: call('pidfd_getfd', fd, 1, 0))""",
@@ -161,13 +161,12 @@ while True:
         name="System V and POSIX objects",
         tries="shared memory, semaphores and message queues that outlive it",
         code="""
-attempt('shmget', lambda: call('shmget', 0x7471, 4096, 0o1666)); attempt('semget', lambda: call('semget', 0x7471, 1, 0o1666))
-attempt('msgget', lambda: call('msgget', 0x7471, 0o1666))
+attempt('shmget', lambda: call('shmget', T['key'], 4096, 0o1666)); attempt('semget', lambda: call('semget', T['key'], 1, 0o1666))
+attempt('msgget', lambda: call('msgget', T['key'], 0o1666))
 rt = ctypes.CDLL('librt.so.1', use_errno=True) if not hasattr(libc, 'mq_open') else libc
 q = rt.mq_open(('/' + T['marker']).encode(), 0o102, 0o666, None)
 print('mq', q)""",
         statuses=(OK, Status.ERROR),
-        after="no_ipc",
         kernel=True,
     ),
     Attack(

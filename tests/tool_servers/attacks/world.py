@@ -116,6 +116,11 @@ class World:
             if os.path.lexists(path):
                 found.append(f"a file was made on the host: {folder}")
                 path.unlink()
+        for kind, option in (("shm", "-M"), ("sem", "-S"), ("msg", "-Q")):
+            lines = Path("/proc/sysvipc", kind).read_text().splitlines()
+            if any(line.split()[0] == str(self.targets["key"]) for line in lines):
+                found.append(f"a System V object on the host: {kind}")
+                subprocess.run(["ipcrm", option, str(self.targets["key"])], check=True)
         drift = time.time() - time.monotonic() - self.targets["clock"]
         if abs(drift) > 3:
             found.append(f"the clock moved by {drift:.0f} s")
@@ -169,6 +174,7 @@ async def world() -> AsyncGenerator[World, None]:
             "marker": f"marker-{os.urandom(6).hex()}",
             "clock": time.time() - time.monotonic(),
             "address": 0,
+            "key": int.from_bytes(os.urandom(3)) + 1,
             "neighbours": [],
         }
         made = World(secrets, targets, seen)
