@@ -20,6 +20,9 @@ from turnwise.tool_servers.guest.rlimits import raise_process_limit, set_limits
 
 __all__ = ["Init", "filter_of", "receive", "send"]
 
+_NICE = 10
+"""Of the model's code: those who watch it come first."""
+
 
 def filter_of(plan: Plan) -> bytes:
     """The filter of system calls at a plan's level."""
@@ -53,6 +56,7 @@ class Init:
         """In a fresh process. Never returns."""
         try:
             signal.signal(signal.SIGCHLD, _reap)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a handler is all that lets the code inside reach process 1
             try:
                 fds = self._wall_in()
             except OSError as error:
@@ -116,6 +120,7 @@ class Init:
         """The last step before code that is not ours."""
         if self._plan.level < 2:
             kernel.die_with_parent(signal.SIGKILL)
+        os.nice(_NICE)
         set_limits(self._bounds, count_processes=self._plan.level >= 2 or self._user is not None)
         kernel.no_new_privileges()
         kernel.drop_capabilities()

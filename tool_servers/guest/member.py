@@ -42,6 +42,8 @@ class Call:
     total_ms: float
     own_ms: float = 0.0
     """CPU of the first process in this call."""
+    word: str = field(default_factory=lambda: os.urandom(8).hex())
+    """What a claim must name: no code can know it before the call has been sent."""
 
     @property
     def deadline(self) -> float:

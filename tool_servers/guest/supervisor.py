@@ -87,8 +87,9 @@ class Supervisor:
                 self._answer(n, {})
         except files.BadPath as error:
             self._answer(n, {"bad": str(error)})
-        except FileNotFoundError:
-            self._answer(n, {"missing": message.get("path", "")})
+        except FileNotFoundError as error:
+            named = "path" in message
+            self._answer(n, {"missing": message["path"]} if named else {"broken": f"{message['op']}: {error}"})
         except Broken as error:
             self._answer(n, {"broken": str(error)})
         except OSError as error:
@@ -183,7 +184,7 @@ class Supervisor:
                 self._call(member, held)
             return
         for claim in claims:
-            if member.call is not None and claim.get("call") == member.call.n:
+            if member.call is not None and claim.get("call") == member.call.word:
                 self._finish(member, member.call, claim)
 
     # --- calls --------------------------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ class Supervisor:
         wall_s = min(member.bounds.wall_s, message["wall_s"] or member.bounds.wall_s)
         member.call = Call(message["n"], time.monotonic(), wall_s, self._family.accounts.clock_ms(member), member.total_ms)
         member.state, member.looked = State.RUNNING, time.monotonic()
-        member.unsent += packed({"call": message["n"], "tool": message["tool"], "arguments": message["arguments"]})
+        member.unsent += packed({"call": member.call.word, "tool": message["tool"], "arguments": message["arguments"]})
         self._push(member)
 
     def _push(self, member: Member) -> None:
@@ -206,7 +207,8 @@ class Supervisor:
             if member.unsent or member.stuck:
                 member.stuck = bool(member.unsent)
                 events = select.EPOLLIN | (select.EPOLLOUT if member.stuck else 0)
-                self._epoll.modify(member.pipes.claim.fileno(), events)
+                if (fd := member.pipes.claim.fileno()) in self._watched:  # the code may have closed its end
+                    self._epoll.modify(fd, events)
 
     def _finish(self, member: Member, call: Call, claim: dict[str, Any]) -> None:
         """The process says that it is done; now see what is true."""
