@@ -13,6 +13,8 @@ from turnwise.tool_servers.guest.meter import Meter, Process
 __all__ = ["Accounts"]
 
 _REAPED_S = 0.02
+_END_S = 20.0
+"""A killed process needs the processor once more, and on a full machine its group waits for it."""
 _OWN_FDS = 6
 """0 to 5 are the resident's, see there."""
 
@@ -78,7 +80,8 @@ class Accounts:
         member.total_ms = max(member.total_ms, self._cpu(member, processes))
         if self.forked:
             member.spent_ms = member.total_ms
-        return self._meter.end_below(self._init, 2.0, lambda p: self._belongs(member, p))
+        with self._group.first() if self._group else contextlib.nullcontext():
+            return self._meter.end_below(self._init, _END_S, lambda p: self._belongs(member, p))
 
     def why_not_fork(self, member: Member) -> str:
         """What of a session's process would not be copied, or would be shared with the copy; "" if there is nothing.

@@ -1,4 +1,8 @@
-"""Memory and process counts of a session held by the kernel, where we may make control groups. Version 1 and 2.
+"""Memory, process counts and share of the processor of a session held by the kernel, where we may make control groups.
+
+Version 1 and 2. In the `cpu` controller all sessions together weigh as much as one process of the server, and one session as much as
+another, however many processes it has; only one that is being ended goes first. Where there is no such controller the other two
+must do.
 
     <our own group, or one above it> / turnwise-<pid>-<start> / s<number>
 
@@ -9,7 +13,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +21,9 @@ __all__ = ["PREFIX", "Group", "Groups", "discard", "find_groups", "leftovers"]
 
 _MEMORY = {1: "memory.limit_in_bytes", 2: "memory.max"}
 _WANTED = ("memory", "pids")
+_WELCOME = "cpu"
+_WEIGHTS = {1: ("cpu.shares", "1024", "262144"), 2: ("cpu.weight", "100", "10000")}
+"""File, the kernel's default, and the most it takes."""
 PREFIX = "turnwise-"
 
 
@@ -62,6 +69,21 @@ class Group:
             name = "memory.oom_control" if self.groups.version == 1 else "memory.events"
             self._events = os.open(f"{self.name}/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.groups.folders["memory"])
         return int(os.pread(self._events, 4096, 0).partition(b"oom_kill ")[2].split(None, 1)[0])
+
+    @contextlib.contextmanager
+    def first(self) -> Generator[None]:
+        """Before all other sessions, for as long as it lasts: a killed process needs the processor once more to be gone."""
+        name, usual, most = _WEIGHTS[self.groups.version]
+        self._weigh(name, most)
+        try:
+            yield
+        finally:
+            self._weigh(name, usual)
+
+    def _weigh(self, name: str, weight: str) -> None:
+        if (cpu := self.groups.folders.get(_WELCOME)) is not None:
+            with contextlib.suppress(OSError):
+                _write(cpu, f"{self.name}/{name}", weight)
 
     def remove_soon(self) -> bool:
         """Remove it as soon as its last process, which has been killed, is gone; False if that took too long."""
@@ -140,7 +162,7 @@ def _candidates() -> Iterator[tuple[int, dict[str, Path]]]:
     """Where our folder may go: controller -> parent folder."""
     own, places = _own(), dict[str, Path]()
     for version, options, root, point in _mounts():
-        for controller in _WANTED:
+        for controller in (*_WANTED, _WELCOME):
             if version == 1 and controller in options and controller in own:
                 here = os.path.relpath(own[controller], root)
                 places[controller] = Path(point) if here.startswith("..") else Path(point, here)
@@ -148,9 +170,10 @@ def _candidates() -> Iterator[tuple[int, dict[str, Path]]]:
             here = Path(point, os.path.relpath(own[""], root)) if own[""].startswith(root) else Path(point)
             for folder in (here, *here.parents):
                 if folder.is_relative_to(point):
-                    yield 2, dict.fromkeys(_WANTED, folder)
-    if len(places) == len(_WANTED):
+                    yield 2, dict.fromkeys((*_WANTED, _WELCOME), folder)
+    if all(controller in places for controller in _WANTED):
         yield 1, places
+        yield 1, {controller: places[controller] for controller in _WANTED}
 
 
 def find_groups(name: str) -> Groups | None:
@@ -163,6 +186,8 @@ def find_groups(name: str) -> Groups | None:
                 made.append(parent / name)
             if version == 2:
                 (made[0] / "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in _WANTED))
+                with contextlib.suppress(OSError):
+                    (made[0] / "cgroup.subtree_control").write_text(f"+{_WELCOME}")
             folders = {p: os.open(p / name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for p in dict.fromkeys(places.values())}
             groups = Groups(version, name, {c: folders[p] for c, p in places.items()})
             _prove(groups)
