@@ -1,8 +1,10 @@
 """The end of sessions: by close, lease, and SIGKILL of whoever holds them; nothing is left. And the same as an ordinary user."""
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -62,6 +64,15 @@ def traces(pids: list[int], owner: int) -> list[str]:
     return found + [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if " /box " in line]
 
 
+def kinds_below(owner: int) -> dict[int, str]:
+    """Process -> kind, without those that are just leaving."""
+    kinds: dict[int, str] = {}
+    for process in below(owner):
+        with contextlib.suppress(psutil.NoSuchProcess, ValueError):
+            kinds[process.pid] = kind_of(process, owner)
+    return {pid: kind for pid, kind in kinds.items() if psutil.pid_exists(pid)}
+
+
 class Owner:
     """A program with sessions, all of whose processes are known."""
 
@@ -72,8 +83,8 @@ class Owner:
         assert self._process.stdout
         assert self._process.stdout.readline() == "ready\n"
         self.pid = self._process.pid
-        self.processes = below(self.pid)
-        self._kinds = {p.pid: kind_of(p, self.pid) for p in self.processes}
+        self._kinds = kinds_below(self.pid)
+        self.processes = [psutil.Process(pid) for pid in self._kinds]
 
     def of_kind(self, kind: str) -> list[psutil.Process]:
         return [p for p in self.processes if self._kinds[p.pid] == kind]
@@ -117,7 +128,7 @@ def test_sigkill_of_any_link_of_the_chain(victims: str, level: str) -> None:
 def test_sigkill_of_an_ordinary_owner() -> None:
     owner = Owner("NAMESPACES", 20, ordinary=True)
     owner.kill()
-    assert owner.nothing_left()
+    assert owner.nothing_left(), ([p for p in owner.processes if lives(p)], traces([p.pid for p in owner.processes], owner.pid))
 
 
 @ROOT_ONLY
@@ -146,8 +157,9 @@ def test_close_leaves_nothing() -> None:
             await session.call(
                 1, "python", {"code": "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)"}
             )
-            processes = below(os.getpid())
-            inner = [p for p in processes if kind_of(p, os.getpid()) not in ("zygote", "janitor")]
+            kinds = kinds_below(os.getpid())
+            processes = [psutil.Process(pid) for pid in kinds]
+            inner = [p for p in processes if kinds[p.pid] not in ("zygote", "janitor")]
             assert len(inner) == 4
             await session.close()
             assert until(lambda: dead(inner), 2)  # its supervisor is the last, and on its way
@@ -201,8 +213,8 @@ def test_a_dead_supervisor_is_no_observation() -> None:
                 await session.call(1, "python", {"code": "1"})
                 running = asyncio.create_task(session.call(2, "python", {"code": "while True: pass"}))
                 await asyncio.sleep(0.1)
-                for process in [p for p in below(os.getpid()) if kind_of(p, os.getpid()) == kind]:
-                    process.kill()
+                for pid in [p for p, k in kinds_below(os.getpid()).items() if k == kind]:
+                    os.kill(pid, signal.SIGKILL)
                 with pytest.raises(SandboxFailure) as failure:
                     await running
                 assert not failure.value.retriable

@@ -11,11 +11,13 @@ import glob
 import importlib
 import importlib.util
 import os
+import select
 import shutil
 import signal
 import socket
 import sys
 import tempfile
+import time
 from types import ModuleType
 from typing import Any
 
@@ -96,6 +98,7 @@ class Zygote:
                 namespaces.reveal(plan.readable)
         kernel.dumpable(False)
         filter_of(plan)  # made once
+        self._meter = Meter(self._proc)
         self._supervisors: dict[int, Group | None] = {}
         self._number = 0
         gc.collect()
@@ -103,9 +106,20 @@ class Zygote:
         gc.disable()  # the resident enables it; ours make no cycles, and looking for them copies pages
 
     def serve(self) -> None:
-        signal.signal(signal.SIGCHLD, self._reap)
+        news, bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _ring)
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(news, select.POLLIN)
         frames, links = Frames(), list[int]()
         while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if news in ready:
+                os.read(news, 4096)
+                self._reap()
+            if self._control.fileno() not in ready:
+                continue
             data, fds, _, _ = socket.recv_fds(self._control, 1 << 16, 64)
             if not data:
                 break
@@ -118,37 +132,39 @@ class Zygote:
         """`others`: links of sessions that come next, which this one must not hold open."""
         self._number += 1
         group = self.groups.group(f"s{os.getpid()}-{self._number}") if self.groups else None
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # or its end could be seen before it is known
         child = os.fork()
         if not child:
             try:
+                signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
                 for fd in (self._control.detach(), *others):
                     os.close(fd)
                 Supervisor(self._plan, self._worker, self._proc, socket.socket(fileno=link), group, self._root).run()
             finally:
                 os._exit(0)
         self._supervisors[child] = group
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         os.close(link)
 
-    def _reap(self, *_: object) -> None:
+    def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
-                if (group := self._supervisors.pop(pid, None)) is not None:
-                    group.remove_soon()
+                group = self._supervisors.pop(pid, None)
                 if self._plan.level < 2:
                     self._end_orphans(pid)
+                if group is not None:
+                    group.remove_soon()
 
     def _end_orphans(self, supervisor: int) -> None:
         """What a killed supervisor left: without a pid namespace its processes come to us."""
         for folder in glob.glob(f"{tempfile.gettempdir()}/turnwise-{os.getpid()}-{supervisor}-*"):
             shutil.rmtree(folder, ignore_errors=True)
-        meter = Meter(self._proc)
-        for pid in meter.children(os.getpid()):
-            if pid not in self._supervisors and pid != self._janitor:
-                meter.end_below(pid, 1.0)
+        end, none = time.monotonic() + 1.0, 0
+        while none < 2 and time.monotonic() < end:  # see Meter.end_below
+            children = [self._meter.process(pid) for pid in self._meter.children(os.getpid())]
+            strays = [p.pid for p in children if p and not p.gone and p.pid not in (*self._supervisors, self._janitor)]
+            none = 0 if strays else none + 1
+            for pid in strays:
+                self._meter.end_below(pid, 0.5)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -158,10 +174,16 @@ class Zygote:
         for pid, group in list(self._supervisors.items()):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
+            if self._plan.level < 2:
+                self._end_orphans(pid)
             if group is not None:
                 group.remove_soon()
         if self.groups:
             self.groups.remove()
+
+
+def _ring(*_: object) -> None:
+    """That there is a handler makes Python ring the bell; what is to do is never done inside one, where locks may be held."""
 
 
 def _janitor(groups: Groups | None) -> tuple[int, int]:
