@@ -1,8 +1,8 @@
 """Memory, process counts and share of the processor of a session held by the kernel, where we may make control groups.
 
 Version 1 and 2. In the `cpu` controller all sessions together weigh as much as one process of the server, and one session as much
-as another, however many processes it has; only one that is being ended goes first. Where there is no such controller the other two
-must do.
+as another, however many processes it has; only one that is being ended goes first. Where there is no such controller the other
+two must do.
 
     <our own group, or one above it> / turnwise-<pid>-<start> / s<number>
 
