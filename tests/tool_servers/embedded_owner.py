@@ -14,6 +14,25 @@ from turnwise.tool_servers.sandbox.protocol import Level, SessionSpec
 
 DAEMON = "import os, time\nif not os.fork():\n    os.setsid()\n    if not os.fork():\n        time.sleep(1000)\n    os._exit(0)"
 
+HOGS = """
+import os, time
+for _ in range(4):
+    if not os.fork():
+        x = bytearray(60 << 20)
+        time.sleep(100)
+time.sleep(15)
+"""
+BOMB = """
+import os
+made = 0
+try:
+    for _ in range(100):
+        if not os.fork(): os.execv('/bin/sleep', ['sleep', '100'])
+        made += 1
+except OSError: pass
+made
+"""
+
 
 async def own(level: Level, count: int) -> None:
     async with EmbeddedSandbox(needs=level, level=level) as sandbox:
@@ -28,8 +47,6 @@ async def own(level: Level, count: int) -> None:
 
 async def canaries(level: Level) -> dict[str, Any]:
     limits = Limits(memory_mb=128, processes=12, wall_s=20)
-    bomb = "import os\nmade = 0\ntry:\n    for _ in range(100):\n        if not os.fork(): os.execv('/bin/sleep', ['sleep', '100'])\n        made += 1\nexcept OSError: pass\nmade"
-    hogs = "import os, time\nfor _ in range(4):\n    if not os.fork():\n        x = bytearray(60 << 20)\n        time.sleep(100)\ntime.sleep(15)"
     async with EmbeddedSandbox(needs=level, level=level) as sandbox:
         session = await sandbox.open(SessionSpec("a", limits=limits))
         said: dict[str, Any] = {"level": sandbox.level.name}
@@ -39,8 +56,8 @@ async def canaries(level: Level) -> dict[str, Any]:
                 "write": "open('kept', 'w').write('x')",
                 "loop": "while True: pass",
                 "after": "open('kept').read()",
-                "hogs": hogs,
-                "bomb": bomb,
+                "hogs": HOGS,
+                "bomb": BOMB,
             }.items(),
             1,
         ):

@@ -77,6 +77,7 @@ class Owner:
     """A program with sessions, all of whose processes are known."""
 
     def __init__(self, level: str, count: int, *, ordinary: bool = False) -> None:
+        self._before = set(Path("/tmp").glob("turnwise-*"))
         become = [sys.executable, str(HERE / "plain_user.py")] if ordinary else []
         program = [sys.executable, str(HERE / "embedded_owner.py"), level, str(count)]
         self._process = subprocess.Popen([*become, *program], stdout=subprocess.PIPE, text=True, cwd=HERE.parents[1])
@@ -96,8 +97,10 @@ class Owner:
         self._process.stdout.close()
 
     def nothing_left(self) -> bool:
-        pids = [p.pid for p in self.processes]
-        return until(lambda: dead(self.processes) and not traces(pids, self.pid))
+        return until(lambda: dead(self.processes) and not self.traces())
+
+    def traces(self) -> list[str]:
+        return [t for t in traces([p.pid for p in self.processes], self.pid) if Path(t) not in self._before]
 
 
 @pytest.mark.parametrize(("level", "count"), [("NAMESPACES", 200), ("LANDLOCK", 20)])
@@ -105,7 +108,7 @@ def test_sigkill_of_the_owner_leaves_nothing(level: str, count: int) -> None:
     owner = Owner(level, count)
     assert len(owner.processes) >= 2 + 3 * count + count // 4
     owner.kill()
-    assert owner.nothing_left(), (dead(owner.processes), traces([p.pid for p in owner.processes], owner.pid))
+    assert owner.nothing_left(), (dead(owner.processes), owner.traces())
 
 
 @pytest.mark.parametrize("level", ["NAMESPACES", "LANDLOCK"])
@@ -121,14 +124,14 @@ def test_sigkill_of_any_link_of_the_chain(victims: str, level: str) -> None:
             assert until(lambda: dead([*owner.of_kind("init"), *owner.of_kind("resident")]))
     finally:
         owner.kill()
-    assert owner.nothing_left(), traces([p.pid for p in owner.processes], owner.pid)
+    assert owner.nothing_left(), owner.traces()
 
 
 @ROOT_ONLY
 def test_sigkill_of_an_ordinary_owner() -> None:
     owner = Owner("NAMESPACES", 20, ordinary=True)
     owner.kill()
-    assert owner.nothing_left(), ([p for p in owner.processes if lives(p)], traces([p.pid for p in owner.processes], owner.pid))
+    assert owner.nothing_left(), ([p for p in owner.processes if lives(p)], owner.traces())
 
 
 @ROOT_ONLY
