@@ -181,16 +181,17 @@ class EmbeddedSandbox:
         bounds = {**asdict(spec.limits), "seed": spec.seed, "settings": dict(spec.settings)}
         files = [[path, len(data)] for path, data in spec.files.items()]
         for again in (True, False):
-            link = None
+            zygote, link = await self._zygote(spec.profile), None
             try:
-                link = await (await self._zygote(spec.profile)).connect()
+                link = await zygote.connect()
                 data = b"".join(spec.files.values())
                 answer, _ = await link.request("open", data, patience_s=_START_S, bounds=bounds, files=files)
             except BaseException as error:
                 if link is not None:
                     link.close()
                 if again and isinstance(error, SandboxFailure) and error.kind in ("zygote", "supervisor"):
-                    continue  # the zygote died: the next one is a fresh one
+                    await zygote.dying()
+                    continue  # with the next one, if that was it
                 raise
             if "bad" in answer:
                 link.close()

@@ -218,6 +218,13 @@ class Zygote:
             raise SandboxFailure("zygote", f"profile {plan.profile}: {answer['broken']}")
         return cls(process, ours, plan.group, answer["cgroups"])
 
+    async def dying(self) -> None:
+        """After a failure that may be its end: wait a moment until that can be seen."""
+        for _ in range(50):
+            if not self.alive:
+                return
+            await asyncio.sleep(0.01)
+
     async def connect(self) -> Link:
         """A link to a fresh supervisor. Raises SandboxFailure(retriable) if the zygote is gone."""
         ours, theirs = socket.socketpair()
