@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -96,10 +97,11 @@ def warm_started() -> tuple[Any, ChatTemplate]:
 def learn(recipe: Recipe, env: type[SayIt] = SayIt, metric: str = "success") -> list[float]:
     """Success (or another metric) at each step, until it is learned or the steps are over."""
     start, template = warm_started()
+    ticks = itertools.count()  # every step of the environment takes one second: credit by measured time would not replay
     model = copy.deepcopy(start)
     engine = TorchEngine(model)
     agent = ModelAgent(engine, template, Sampling(max_tokens=recipe.max_new_tokens))
-    pool = LocalPool(worlds(env), agent, recipe.rollout, limits=Limits())
+    pool = LocalPool(worlds(env), agent, recipe.rollout, limits=Limits(clock=lambda: float(next(ticks))))
     learner = LocalLearner(model, update_of(recipe), critic=recipe.critic, seed=recipe.seed)
     sampler = recipe.sampler.start([("spine/SayIt-v0", 1.0, ())])
 
