@@ -12,6 +12,7 @@ import pytest
 from turnwise.errors import ConfigError, SandboxFailure, UnknownName
 from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox, EmbeddedSession
 from turnwise.tool_servers.sandbox.limits import Limits
+from turnwise.tool_servers.sandbox.profiles import PROFILES, Profile
 from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, Status, ToolResult
 
 SMALL = Limits(wall_s=20, memory_mb=128, processes=12, disk_mb=8, inodes=100, output_kb=4, output_stop_mb=2, value_kb=16)
@@ -93,6 +94,33 @@ def test_science_is_there_at_once() -> None:
                 assert await cells.value("import sympy; sympy.integrate(sympy.Symbol('x'))") == "x**2/2"
                 assert await cells.value("import numpy as np; round(np.random.rand(), 6)") == "0.417022"
                 await session.close()
+
+    asyncio.run(main())
+
+
+def test_packages_below_a_folder_of_the_session_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout in /tmp: the session's own /tmp covers the host's, but not what its interpreter needs."""
+    if not tmp_path.is_relative_to("/tmp"):
+        pytest.skip("temporary folders are elsewhere on this machine")
+    package = tmp_path / "site" / "latecomer"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "later.py").write_text("WORD = 'here'\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    worker = PROFILES["python"].worker
+    monkeypatch.setitem(PROFILES, "late", Profile("late", worker, imports=("latecomer",)))
+
+    async def main() -> None:
+        async with EmbeddedSandbox(profiles=("late",)) as sandbox:
+            cells = Cells(await sandbox.open(SessionSpec("s", profile="late", limits=SMALL)))
+            assert await cells.value("open('/tmp/mine', 'w').write('x')") == "1"
+            (twin,) = await cells.fork("t")
+            for each in (cells, twin):
+                assert await each.value("from latecomer.later import WORD; WORD") == "'here'"
+                assert await each.value("open('/tmp/mine').read()") == "'x'"
+                refused = await each.run(f"open({str(package / 'new')!r}, 'w')")
+                assert refused.status is Status.ERROR and "Read-only" in refused.err
+                assert await each.value(f"import os; os.listdir({str(tmp_path)!r})") == "['site']"
 
     asyncio.run(main())
 

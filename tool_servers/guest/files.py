@@ -92,21 +92,24 @@ def get(folder: int, path: str, max_bytes: int) -> bytes:
 
 
 def clone(source: int, target: int) -> None:
-    """Copy a tree between two open folders: links, holes, modes and times as they are; sockets and devices left out."""
-    _clone(source, target, {})
+    """Copy a tree between two open folders: links, holes, modes and times as they are. Sockets, devices and what is mounted from
+    elsewhere are left out."""
+    _clone(source, target, {}, os.fstat(source).st_dev)
 
 
-def _clone(source: int, target: int, seen: dict[int, str], prefix: str = "", root: int = -1) -> None:
+def _clone(source: int, target: int, seen: dict[int, str], device: int, prefix: str = "", root: int = -1) -> None:
     root = target if root < 0 else root
     with os.scandir(source) as entries:
         for entry in entries:
             about = entry.stat(follow_symlinks=False)
             name, kind = entry.name, stat.S_IFMT(about.st_mode)
+            if about.st_dev != device:
+                continue
             if kind == stat.S_IFDIR:
                 os.mkdir(name, 0o700, dir_fd=target)
                 a, b = _folder(name, source), _folder(name, target)
                 try:
-                    _clone(a, b, seen, f"{prefix}{name}/", root)
+                    _clone(a, b, seen, device, f"{prefix}{name}/", root)
                 finally:
                     os.close(a)
                     os.close(b)

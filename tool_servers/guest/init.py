@@ -90,7 +90,7 @@ class Init:
         """Returns an open descriptor of the work folder, for the supervisor."""
         if self._plan.level >= 2:
             kernel.unshare(kernel.CLONE_NEWNS)
-            namespaces.session_folders(self._bounds.disk_mb, self._bounds.inodes, self._user)
+            namespaces.session_folders(self._bounds.disk_mb, self._bounds.inodes, self._user, self._plan.readable)
             namespaces.loopback_up()
             socket.sethostname("sandbox")
         else:
@@ -154,7 +154,7 @@ class Init:
         try:
             self._join(joined)
             namespaces.become_mapped(self._proc, kernel.CLONE_NEWNS)
-            namespaces.copy_folders(self._bounds.disk_mb, self._bounds.inodes)
+            namespaces.copy_folders(self._bounds.disk_mb, self._bounds.inodes, self._plan.readable)
             work = os.open(WORK, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             send(channel, {"up": True}, [work, *self._namespace_fds()])
         except OSError as error:

@@ -107,7 +107,16 @@ def _place(path: Path, folder: bool) -> None:
         path.touch()
 
 
-def session_folders(disk_mb: int, inodes: int, owner: int | None) -> None:
+def _show_below(target: str, folder: str, readable: Sequence[str]) -> None:
+    """What lies below `target`, such as an interpreter in /tmp, also below the `folder` that is going to cover it."""
+    for path in _outermost(readable):
+        if path.startswith(f"{target}/") and os.path.exists(path):
+            place = Path(folder + path.removeprefix(target))
+            _place(place, os.path.isdir(path))
+            kernel.bind(path, str(place))
+
+
+def session_folders(disk_mb: int, inodes: int, owner: int | None, readable: Sequence[str]) -> None:
     """In a fresh mount namespace: an empty work folder, /tmp and /dev/shm, which share one size. `owner`: outer user, if root."""
     kernel.mount("tmpfs", _BOX, "tmpfs", 6, f"mode=755,size={disk_mb}m,nr_inodes={inodes + 4}")  # nosuid, nodev
     for name, target in _FOLDERS.items():
@@ -115,12 +124,13 @@ def session_folders(disk_mb: int, inodes: int, owner: int | None) -> None:
         os.mkdir(path, 0o700)
         if owner is not None:
             os.chown(path, owner, owner)
+        _show_below(target, path, readable)
         kernel.bind(path, target)
     kernel.unmount(_BOX)
     os.chdir(WORK)
 
 
-def copy_folders(disk_mb: int, inodes: int) -> None:
+def copy_folders(disk_mb: int, inodes: int, readable: Sequence[str]) -> None:
     """In a fresh mount namespace of a session: folders like those that are there, over them."""
     old = {name: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for name, path in _FOLDERS.items()}
     kernel.mount("tmpfs", _BOX, "tmpfs", 6, f"mode=755,size={disk_mb}m,nr_inodes={inodes + 4}")
@@ -129,6 +139,7 @@ def copy_folders(disk_mb: int, inodes: int) -> None:
         os.mkdir(path, 0o700)
         new = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         files.clone(old[name], new)
+        _show_below(target, path, readable)
         kernel.bind(path, target)
         os.close(new)
         os.close(old[name])
