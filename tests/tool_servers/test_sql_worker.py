@@ -21,7 +21,7 @@ SCRIPT = """CREATE TABLE emp(id INTEGER PRIMARY KEY, name TEXT, pay REAL);
 INSERT INTO emp VALUES (1,'ann',10.5),(2,'bob',NULL),(3,'o''x',9e999);
 CREATE VIEW shown AS SELECT printf('%.1f', pay) AS pay, trim(name, 'a') AS name FROM emp;"""
 DRIVER = """
-import importlib.util, json, os, sys
+import importlib.util, json, os, sys, time
 spec = importlib.util.spec_from_file_location("worker", sys.argv[1])
 module = importlib.util.module_from_spec(spec); sys.modules["worker"] = module; spec.loader.exec_module(module)
 worker = module.Worker(json.loads(sys.argv[2]), 0)
@@ -34,6 +34,8 @@ for line in sys.stdin:
     except Exception as error: answer = {"error": type(error).__name__, "message": str(error)}
     status = dict(line.split(":", 1) for line in open("/proc/self/status"))  # getrusage would begin with our parent's peak
     answer["peak_mb"] = int(status["VmHWM"].split()[0]) // 1024
+    end = time.monotonic() + 5
+    while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < end: time.sleep(0.001)  # joined, but not yet gone
     answer["threads"] = len(os.listdir("/proc/self/task"))
     print(json.dumps(answer, allow_nan=False), flush=True)
     if fork: os._exit(0)

@@ -15,6 +15,7 @@ __all__ = ["Accounts"]
 _REAPED_S = 0.02
 _END_S = 20.0
 """A killed process needs the processor once more, and on a full machine its group waits for it."""
+_LAST_BREATH_S = 0.02
 _OWN_FDS = 6
 """0 to 5 are the resident's, see there."""
 
@@ -87,7 +88,7 @@ class Accounts:
         """What of a session's process would not be copied, or would be shared with the copy; "" if there is nothing.
 
         Leaves the open files that the copy has to open anew in the member."""
-        main = self._meter.process(member.pid)
+        main = self._settled(member)
         if main is None or main.gone:
             return "its process has ended"
         if main.threads > 1:
@@ -106,6 +107,15 @@ class Accounts:
         maps = self._meter.read_all(f"{member.pid}/maps")
         shared = [line for line in maps.splitlines() if (rights := line.split(b" ", 2)[1])[1:2] == b"w" and rights[3:4] == b"s"]
         return "it maps shared memory" if shared else ""
+
+    def _settled(self, member: Member) -> Process | None:
+        """A session's first process; a thread that was joined is still seen for a moment."""
+        main = self._meter.process(member.pid)
+        end = time.monotonic() + _LAST_BREATH_S
+        while main is not None and main.threads > 1 and time.monotonic() < end:
+            time.sleep(0.001)
+            main = self._meter.process(member.pid)
+        return main
 
     def grow(self, members: list[Member]) -> dict[str, Any]:
         """Before one more is forked. What the kernel counts for a whole family grows with it: here for the group; init gets

@@ -89,7 +89,8 @@ def plan_of(profile: Profile, level: Level) -> Plan:
 def _interpreter() -> list[str]:
     """Folders of this Python: program, standard library, shared library."""
     base = Path(sys.base_prefix)
-    names = {sysconfig.get_paths()[n] for n in ("stdlib", "platstdlib")} | {str(base / "bin")}
+    inside = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}  # not the virtual environment
+    names = {sysconfig.get_path(n, vars=inside) for n in ("stdlib", "platstdlib")} | {str(base / "bin")}
     library = sysconfig.get_config_var("LIBDIR")
     shared = [str(f) for f in Path(library).glob("libpython*")] if library else []
     real = {os.path.realpath(n) for n in names}
