@@ -429,7 +429,8 @@ def test_every_episode_ends_as_one_trajectory_under_chaos(rates: tuple[float, fl
     env = ChaosEnv(Relay(max_turns=4), fail=fail, crash=crash, nonsense=nonsense, seed=seed)
     trajectory = play(RandomAgent(), env, seed=seed)
     assert trajectory.failed == (trajectory.stop is Stop.FAILED)
-    assert trajectory.failed or len(trajectory.turns) == 4
+    lucky = trajectory.outcome == 1  # one letter in random text, three times
+    assert trajectory.failed or lucky or len(trajectory.turns) == 4
     if not any(rates):
         assert not trajectory.failed
 
