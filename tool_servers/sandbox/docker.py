@@ -15,7 +15,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,9 +29,10 @@ from turnwise.tool_servers.sandbox.docker_image import BASE, Recipe, ensure_imag
 from turnwise.tool_servers.sandbox.docker_owner import Owner
 from turnwise.tool_servers.sandbox.docker_pool import Pool
 from turnwise.tool_servers.sandbox.docker_probe import Found, probe
+from turnwise.tool_servers.sandbox.guest_requests import checked_answer, checked_wall, opening, result_of
 from turnwise.tool_servers.sandbox.ledger import Ledger
 from turnwise.tool_servers.sandbox.profiles import profile_of
-from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, Status, ToolResult, Usage
+from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, Status, ToolResult
 
 __all__ = ["DockerSandbox", "DockerSession"]
 
@@ -69,14 +70,12 @@ class DockerSession:
 
     async def begin(self) -> None:
         """Put the files and start the worker. Raises ConfigError for files or settings that cannot be right."""
-        bounds = asdict(self.spec.limits) | {"seed": self.spec.seed, "settings": dict(self.spec.settings)}
-        files = [[path, len(data)] for path, data in self.spec.files.items()]
-        await self._ask("open", b"".join(self.spec.files.values()), patience_s=_START_S, bounds=bounds, files=files)
+        data, fields = opening(self.spec)
+        await self._ask("open", data, patience_s=_START_S, **fields)
         self._renew()
 
     async def call(self, seq: int, tool: str, arguments: Mapping[str, Any], *, wall_s: float | None = None) -> ToolResult:
-        if wall_s is not None and not wall_s > 0:
-            raise ConfigError(f"Session {self.id}: wall_s must be above 0, got {wall_s!r}.")
+        checked_wall(self.id, wall_s)
         try:
             return await self._ledger.once(seq, lambda: self._call(tool, arguments, wall_s))
         finally:
@@ -93,7 +92,7 @@ class DockerSession:
                 raise
             self._over = True
             return ToolResult(Status.MEMORY, err=_ENDED.format(self.spec.limits.memory_mb))
-        result = _result(answer)
+        result = result_of(answer)
         if result.status is Status.DIED and await self._memory.met(self.container, _NEWS_S):
             return replace(result, status=Status.MEMORY, err=_STOPPED.format(self.spec.limits.memory_mb))
         return result
@@ -134,23 +133,8 @@ class DockerSession:
         if self._closing is not None:
             raise SandboxFailure("closed", f"session {self.id} is closed, or its lease of {self.spec.lease_s:g} s is over")
         answer, data = await self._guest.link.request(op, raw, patience_s=patience_s, m=0, **fields)
-        if "bad" in answer:
-            raise ConfigError(f"Session {self.id}: {answer['bad']}")
-        if "missing" in answer:
-            raise FileNotFoundError(f"Session {self.id}: no file {answer['missing']!r} in the work folder")
+        checked_answer(self.id, answer)
         return answer, data
-
-
-def _result(answer: Mapping[str, Any]) -> ToolResult:
-    return ToolResult(
-        status=Status(answer["status"]),
-        out=answer["out"],
-        err=answer["err"],
-        value=answer["value"],
-        truncated=answer["truncated"],
-        usage=Usage(answer["wall_ms"], answer["cpu_ms"], answer["peak_mb"]),
-        restarted=answer["restarted"],
-    )
 
 
 class DockerSandbox:

@@ -12,14 +12,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Self
 
 from turnwise.errors import ConfigError, SandboxFailure
+from turnwise.tool_servers.sandbox.guest_requests import checked_answer, checked_wall, opening, result_of
 from turnwise.tool_servers.sandbox.ledger import Ledger
 from turnwise.tool_servers.sandbox.levels import reach
 from turnwise.tool_servers.sandbox.profiles import profile_of
-from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, Status, ToolResult, Usage
+from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, ToolResult
 from turnwise.tool_servers.sandbox.zygotes import Link, Zygote, plan_of, sweep
 
 __all__ = ["EmbeddedSandbox", "EmbeddedSession"]
@@ -44,22 +45,13 @@ class EmbeddedSession:
         return self.spec.id
 
     async def call(self, seq: int, tool: str, arguments: Mapping[str, Any], *, wall_s: float | None = None) -> ToolResult:
-        if wall_s is not None and not wall_s > 0:
-            raise ConfigError(f"Session {self.id}: wall_s must be above 0, got {wall_s!r}.")
+        checked_wall(self.id, wall_s)
         return await self._ledger.once(seq, lambda: self._call(tool, arguments, wall_s))
 
     async def _call(self, tool: str, arguments: Mapping[str, Any], wall_s: float | None) -> ToolResult:
         patience = self.spec.limits.wall_s + _START_S + _GRACE_S
         answer, _ = await self._ask("call", patience_s=patience, tool=tool, arguments=dict(arguments), wall_s=wall_s)
-        return ToolResult(
-            status=Status(answer["status"]),
-            out=answer["out"],
-            err=answer["err"],
-            value=answer["value"],
-            truncated=answer["truncated"],
-            usage=Usage(answer["wall_ms"], answer["cpu_ms"], answer["peak_mb"]),
-            restarted=answer["restarted"],
-        )
+        return result_of(answer)
 
     async def fork(self, ids: Sequence[str]) -> list[EmbeddedSession]:
         """Files and variables of a fork are its own; its pid namespace, and the kernel's count of memory, its family's."""
@@ -115,10 +107,7 @@ class EmbeddedSession:
         finally:
             self._requests -= 1
             self._rested = time.monotonic()
-        if "bad" in answer:
-            raise ConfigError(f"Session {self.id}: {answer['bad']}")
-        if "missing" in answer:
-            raise FileNotFoundError(f"Session {self.id}: no file {answer['missing']!r} in the work folder")
+        checked_answer(self.id, answer)
         return answer, data
 
 
@@ -178,14 +167,13 @@ class EmbeddedSandbox:
     async def _open(self, spec: SessionSpec) -> EmbeddedSession:
         if self._closed:
             raise SandboxFailure("closed", "the sandbox is closed")
-        bounds = {**asdict(spec.limits), "seed": spec.seed, "settings": dict(spec.settings)}
-        files = [[path, len(data)] for path, data in spec.files.items()]
+        data, fields = opening(spec)
         for again in (True, False):
             zygote, link = await self._zygote(spec.profile), None
             try:
                 link = await zygote.connect()
-                data = b"".join(spec.files.values())
-                answer, _ = await link.request("open", data, patience_s=_START_S, bounds=bounds, files=files)
+                answer, _ = await link.request("open", data, patience_s=_START_S, **fields)
+                checked_answer(spec.id, answer)
             except BaseException as error:
                 if link is not None:
                     link.close()
@@ -193,9 +181,6 @@ class EmbeddedSandbox:
                     await zygote.dying()
                     continue  # with the next one, if that was it
                 raise
-            if "bad" in answer:
-                link.close()
-                raise ConfigError(f"Session {spec.id}: {answer['bad']}")
             return EmbeddedSession(self, spec, link, answer["m"], Ledger(spec.id, spec.limits.calls))
         raise AssertionError("not reached")
 
