@@ -87,8 +87,8 @@ def encode(trajectories: Sequence[Trajectory]) -> str:
     turn_rows: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for trajectory in trajectories:
-        row = _task_row(trajectory.task)
-        task = tasks.setdefault(_dumps(row), len(task_rows))
+        row, text = _task_row(trajectory.task)
+        task = tasks.setdefault(text, len(task_rows))
         if task == len(task_rows):
             task_rows.append(row)
         for turn in trajectory.turns:
@@ -136,7 +136,8 @@ def decode(line: str) -> list[Trajectory]:
     ]
 
 
-def _task_row(task: Task) -> dict[str, Any]:
+def _task_row(task: Task) -> tuple[dict[str, Any], str]:
+    """And its text, by which equal tasks are known."""
     row = {
         "id": task.id,
         "prompt": task.prompt,
@@ -145,10 +146,9 @@ def _task_row(task: Task) -> dict[str, Any]:
         "metadata": dict(task.metadata),
     }
     try:
-        _dumps(row)
+        return row, _dumps(row)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"task {task.id!r}: its metadata must be JSON-able, but {error}.") from error
-    return row
 
 
 def _turn_row(turn: Turn, parent: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 import torch
 from torch import Tensor
 
-from turnwise.errors import ShapeError
+from turnwise.errors import ConfigError, ShapeError
 from turnwise.types import Group, Stop, Trajectory
 
 __all__ = ["Batch", "collate"]
@@ -83,6 +83,20 @@ class Batch:
     def returns(self) -> Tensor:
         """[B] undiscounted return."""
         return (self.rewards * self.turn_mask).sum(1)
+
+    @property
+    def turn_ends(self) -> Tensor:
+        """[B, K] index of each turn's last sampled token; -1 for a turn without."""
+        position = torch.arange(self.tokens.shape[1], device=self.tokens.device).expand_as(self.turn)
+        ends = torch.full_like(self.node, -1)
+        return ends.scatter_reduce_(1, self.turn.clamp(min=0), torch.where(self.turn >= 0, position, -1), "amax")
+
+    def values_before_tokens(self, where: str) -> Tensor:
+        """[B, T] `token_values` in the dtype of the rewards; ConfigError if there are none, ShapeError for another shape."""
+        if self.token_values is None:
+            raise ConfigError(f'{where}: expected a batch with token values, got none; set critic.level = "token" in the recipe.')
+        self.check(where, token_values=(self.token_values, "BT"))
+        return self.token_values.to(self.rewards)
 
     def returns_to_go(self, gamma: float = 1.0) -> Tensor:
         """[B, K] G_k = r_k + gamma * G_{k+1}: what a trajectory collects from turn k on; 0 outside the turn mask."""

@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from turnwise.errors import ConfigError
 from turnwise.trainers.batch import Batch
 from turnwise.trainers.comparison import whitened
 
@@ -52,11 +51,11 @@ class BilevelGAE:
 
     def targets(self, batch: Batch) -> Tensor:
         """[B, T] what the critic should say before each token: A_t + V_t, before whitening; 0 outside the mask."""
-        return torch.where(batch.mask, self._raw(batch) + _token_values(batch), 0)
+        return torch.where(batch.mask, self._raw(batch) + batch.values_before_tokens("bilevel_gae"), 0)
 
     def _raw(self, batch: Batch) -> Tensor:
         batch.check_whole("bilevel_gae")  # a turn's target needs where the next one ends
-        values, ends, mask = _token_values(batch), _turn_ends(batch), batch.mask
+        values, ends, mask = batch.values_before_tokens("bilevel_gae"), batch.turn_ends, batch.mask
         at = batch.turn.clamp(min=0)
         last = ends.gather(1, at) == torch.arange(values.shape[1], device=values.device)
         target = self._turn_targets(batch, values, ends).gather(1, at)
@@ -86,17 +85,3 @@ class BilevelGAE:
             following = torch.where(exists, torch.where(silent, passed_on, at_end[:, k]), following)
             running = torch.where(exists, torch.where(silent, self.turn_gamma * self.lam * running, advantage), running)
         return out
-
-
-def _token_values(batch: Batch) -> Tensor:
-    if batch.token_values is None:
-        raise ConfigError('bilevel_gae: expected a batch with token values, got none; set critic.level = "token" in the recipe.')
-    batch.check("bilevel_gae", token_values=(batch.token_values, "BT"))
-    return batch.token_values.to(batch.rewards)
-
-
-def _turn_ends(batch: Batch) -> Tensor:
-    """[B, K] index of each turn's last sampled token; -1 for a turn without."""
-    position = torch.arange(batch.tokens.shape[1], device=batch.tokens.device).expand_as(batch.turn)
-    ends = torch.full_like(batch.node, -1)
-    return ends.scatter_reduce_(1, batch.turn.clamp(min=0), torch.where(batch.turn >= 0, position, -1), "amax")

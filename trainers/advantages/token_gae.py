@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from turnwise.errors import ConfigError
 from turnwise.trainers.batch import Batch
 
 __all__ = ["TokenGAE"]
@@ -39,7 +38,7 @@ class TokenGAE:
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T] in units of reward. Raises ConfigError without token values."""
         batch.check_whole("token_gae")
-        values, rewards, mask = _token_values(batch), _on_last_tokens(batch), batch.mask
+        values, rewards, mask = batch.values_before_tokens("token_gae"), _on_last_tokens(batch), batch.mask
         starts = batch.values if batch.values is not None else values.new_zeros(len(values), batch.rewards.shape[1] + 1)
         following = starts.to(values).gather(1, batch.turns[:, None])[:, 0] * ~batch.terminated
         out, running = torch.zeros_like(values), torch.zeros_like(following)
@@ -52,21 +51,11 @@ class TokenGAE:
 
     def targets(self, batch: Batch) -> Tensor:
         """[B, T] what the critic should say before each token: A_t + V_t; 0 outside the mask."""
-        return torch.where(batch.mask, self(batch) + _token_values(batch), 0)
-
-
-def _token_values(batch: Batch) -> Tensor:
-    if batch.token_values is None:
-        raise ConfigError('token_gae: expected a batch with token values, got none; set critic.level = "token" in the recipe.')
-    batch.check("token_gae", token_values=(batch.token_values, "BT"))
-    return batch.token_values.to(batch.rewards)
+        return torch.where(batch.mask, self(batch) + batch.values_before_tokens("token_gae"), 0)
 
 
 def _on_last_tokens(batch: Batch) -> Tensor:
     """[B, T] each turn's reward on the last token sampled up to its end."""
-    position = torch.arange(batch.tokens.shape[1], device=batch.tokens.device).expand_as(batch.turn)
-    ends = torch.full_like(batch.node, -1)
-    ends.scatter_reduce_(1, batch.turn.clamp(min=0), torch.where(batch.turn >= 0, position, -1), "amax")
-    ends = ends.cummax(1).values
+    ends = batch.turn_ends.cummax(1).values
     rewards = torch.where(batch.turn_mask & (ends >= 0), batch.rewards, 0)
     return torch.zeros_like(batch.logprobs, dtype=rewards.dtype).scatter_add_(1, ends.clamp(min=0), rewards)
