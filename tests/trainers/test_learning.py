@@ -145,7 +145,8 @@ def with_advantage(name: str) -> Recipe:
 
 @pytest.mark.parametrize(
     ("advantage", "loss"),
-    [(a, "ppo_clip") for a in ADVANTAGES] + [(a, b) for a in ("grpo", "trloo", "turn_gae") for b in LOSSES if b != "ppo_clip"],
+    [(a, "ppo_clip") for a in ADVANTAGES]
+    + [(a, b) for a in ("grpo", "dr_grpo", "rloo", "trloo", "turn_gae") for b in LOSSES if b != "ppo_clip"],
 )
 def test_every_estimator_and_every_loss_learns(advantage: str, loss: str):
     assert_learned(learn(replace(with_advantage(advantage), loss=resolve("turnwise.trainers.losses", loss)())))
