@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from turnwise.agents.engine import Capabilities, Completion, Sampling
 from turnwise.agents.engines.torch_batch import Batch, EngineStats, Model, Row
 from turnwise.agents.engines.torch_sampling import check_sampling
+from turnwise.agents.engines.torch_scoring import pack, row_tensors
 from turnwise.errors import ConfigError, EngineFailure, Unsupported
 
 __all__ = ["EngineStats", "TorchEngine"]
 
-_SCORE_LOGITS = 2**26  # most logits (tokens times vocabulary) of the texts that are scored together
+_SCORE_NUMBERS = 2**26  # most logits (tokens times vocabulary), and elements of the mask, of the texts that are scored together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +72,7 @@ class TorchEngine:
         self._model = Model(self.model)
         self._batch = Batch(self._model, max_batch, window, kept_tokens)
         self._vocabulary = int(cast(Any, model).get_input_embeddings().weight.shape[0])
+        self._token_cost = 3 * int(getattr(config, "hidden_size", 1024))  # multiplications, in those of attending to one token
         self._waiting: deque[Row] = deque()
         self._scoring: deque[_Scoring] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -102,7 +104,7 @@ class TorchEngine:
         return await future
 
     async def score(self, ids: Sequence[int], targets: Sequence[int]) -> list[float]:
-        """See `Engine.score`. Calls that are made together are computed together."""
+        """See `Engine.score`. Calls that are made together are computed together, common beginnings once."""
         self._check_ids("score", ids)
         if not targets:
             return []
@@ -218,27 +220,23 @@ class TorchEngine:
         return done
 
     def _score(self) -> None:
-        """Teacher-force the first texts that wait."""
-        chosen: list[_Scoring] = []
-        longest = 0
-        while self._scoring:
-            longest = max(longest, len(self._scoring[0].ids))
-            if chosen and (len(chosen) + 1) * longest * self._vocabulary > _SCORE_LOGITS:
-                break
-            chosen.append(self._scoring.popleft())
-        width = max(len(text.ids) for text in chosen)
-        ids = self._model.tensor([text.ids + [0] * (width - len(text.ids)) for text in chosen])
-        try:
-            logits = self._model.all_logits(ids)
-        except Exception:
-            self._scoring.extendleft(reversed(chosen))  # so that they fail with the others
-            raise
+        """Teacher-force texts that wait, the oldest among them; what they have in common at their beginning is computed once."""
+        waiting = list(self._scoring)
+        rows = pack([text.ids for text in waiting], self._token_cost)
+        chosen = rows[: _fitting([len(row) for row in rows], self._vocabulary)]
+        logits = self._model.all_logits(*row_tensors(chosen, self._model.device, self._model.dtype))
         self._batch.counts["forwards"] += 1
-        for text, row, own in zip(chosen, logits, ids, strict=True):
-            start, stop = len(text.ids) - text.targets, len(text.ids)
-            logp = row[start - 1 : stop - 1].float().log_softmax(-1)
-            self._batch.counts["scored_tokens"] += text.targets
-            text.future.set_result(logp.gather(1, own[start:stop, None])[:, 0].tolist())
+        done: set[int] = set()
+        for row, out in zip(chosen, logits, strict=True):
+            for number, path in row.paths.items():
+                text = waiting[number]
+                wanted = torch.from_numpy(path[-text.targets - 1 : -1]).to(out.device)
+                own = self._model.tensor(text.ids[-text.targets :])[:, None]
+                text.future.set_result(out[wanted].float().log_softmax(-1).gather(1, own)[:, 0].tolist())
+                self._batch.counts["scored_tokens"] += text.targets
+                done.add(number)
+            self._batch.counts["scoring_tokens"] += len(row)
+        self._scoring = deque(text for number, text in enumerate(waiting) if number not in done)
 
     def _fail(self, kind: str, detail: str, cause: Exception | None = None) -> None:
         """Every request in flight fails; the engine is empty and usable again."""
@@ -263,6 +261,16 @@ class TorchEngine:
         for request in requests:
             if not request.future.get_loop().is_closed():
                 request.future.cancel()
+
+
+def _fitting(lengths: Sequence[int], vocabulary: int) -> int:
+    """How many of the first rows, at least one, go through the model together."""
+    longest = 0
+    for count, length in enumerate(lengths):
+        longest = max(longest, length)
+        if count and (count + 1) * longest * max(vocabulary, longest) > _SCORE_NUMBERS:
+            return count
+    return len(lengths)
 
 
 def _refuse_windows(config: Any, window: int) -> None:

@@ -48,6 +48,9 @@ class EngineStats:
     decode_rows: int = 0
     """Rows of all decoding forwards; divided by their number it is the mean batch size."""
     scored_tokens: int = 0
+    """Targets of `score`."""
+    scoring_tokens: int = 0
+    """Tokens computed for them, contexts included."""
 
 
 @dataclass(slots=True, eq=False)
@@ -148,11 +151,9 @@ class Model:
         )
         return out.logits[:, -1].float()
 
-    def all_logits(self, ids: Tensor) -> Tensor:
-        """[N, T] right-padded ids -> [N, T, V]"""
-        positions = torch.arange(ids.shape[1], device=self.device)[None]
-        mask = visible(positions, ids.shape[1], self.dtype)
-        return self.module(input_ids=ids, position_ids=positions.expand_as(ids), attention_mask=mask, use_cache=False).logits
+    def all_logits(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """[N, T] ids at [N, T] positions -> [N, T, V]"""
+        return self.module(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).logits
 
     def tensor(self, values: Any) -> Tensor:
         return torch.tensor(values, dtype=torch.long, device=self.device)

@@ -19,6 +19,7 @@ from transformers import (
 
 from turnwise.agents.engine import Completion, Sampling
 from turnwise.agents.engines.torch import TorchEngine
+from turnwise.agents.engines.torch_scoring import pack
 from turnwise.errors import ConfigError, EngineFailure, Unsupported
 
 VOCABULARY = 61
@@ -240,6 +241,37 @@ def test_score_is_teacher_forced(model: PreTrainedModel):
     for (ids, targets), got in zip(texts, scores, strict=True):
         want, _ = recomputed(model, ids, Completion(tuple(targets), (), (), "stop", 0))
         torch.testing.assert_close(torch.tensor(got), want, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gpt2"])
+def test_common_beginnings_are_scored_once(family: str):
+    """The states of two conversations, each asked the same: one forward of the distinct tokens, and every text's own numbers."""
+    net = tiny(family)
+    engine = TorchEngine(net)
+    shared, branches, answer = prompt(30), (prompt(20, 1), prompt(25, 2)), prompt(3, 3)
+    contexts = [shared, *(shared + branch[:cut] for branch in branches for cut in (10, len(branch)))]
+    texts = [(ids, answer) for ids in contexts] + [(prompt(4, 9), prompt(2, 8))]
+    scores = together(*(engine.score(ids, targets) for ids, targets in texts))
+    assert engine.stats.forwards == 1 and engine.stats.scored_tokens == 5 * 3 + 2
+    assert engine.stats.scoring_tokens == 30 + 20 + 25 + 5 * 3 + 6, "the beginning once, both ways once, an answer at each state"
+    for (ids, targets), got in zip(texts, scores, strict=True):
+        want, _ = recomputed(net, ids, Completion(tuple(targets), (), (), "stop", 0))
+        torch.testing.assert_close(torch.tensor(got), want, atol=1e-4, rtol=0)
+
+
+def test_equal_texts_and_texts_within_texts_are_scored(model: PreTrainedModel):
+    engine = TorchEngine(model)
+    long, short = together(engine.score(prompt(8), prompt(4, 1)), engine.score(prompt(8), prompt(4, 1)[:2]))
+    twin, again = together(engine.score(prompt(8), prompt(4, 1)), engine.score(prompt(8), prompt(4, 1)))
+    assert short == pytest.approx(long[:2]) and twin == again == pytest.approx(long)
+    assert engine.stats.forwards == 2 and engine.stats.scoring_tokens == 2 * 12
+
+
+def test_texts_with_little_in_common_are_not_packed():
+    """A common beginning is worth less than keeping strangers out of each other's attention."""
+    rows = pack([[1, *range(100 * i, 100 * i + 90)] for i in range(1, 4)], linear_cost=6)
+    assert [len(row) for row in rows] == [91, 91, 91]
+    assert [len(row) for row in pack([[*range(80), 100 + i] for i in range(3)], linear_cost=6)] == [83]
 
 
 def test_the_context_window_ends_a_reply(model: PreTrainedModel):
