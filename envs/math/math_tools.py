@@ -32,7 +32,7 @@ from typing_extensions import override
 from turnwise.envs.core import Split, TurnEnv
 from turnwise.envs.math.datasets import DataSplit
 from turnwise.envs.math.problem_chain import AREAS, make_problem
-from turnwise.envs.math.python_session import PythonSession
+from turnwise.envs.python_session import PythonSession
 from turnwise.envs.math.questions import QuestionEnv
 from turnwise.envs.tools import tool
 from turnwise.errors import ConfigError, UnknownName
