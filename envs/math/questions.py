@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
-from turnwise.envs.core import Split, split_of
+from turnwise.envs.core import Split
 from turnwise.envs.math.answer_text import plain_text
 from turnwise.envs.math.answers import grade_answer
-from turnwise.envs.math.datasets import DataSplit, load_questions
+from turnwise.envs.math.datasets import load_questions
 from turnwise.envs.math.grading import grade_number, read_number
+from turnwise.envs.question_files import DataSplit, Questions
 from turnwise.envs.tool_env import ToolEnv
-from turnwise.errors import ConfigError
 from turnwise.types import Task
 
-__all__ = ["QuestionEnv", "Questions"]
-
-
-class Questions:
-    """The questions of a file or folder (`load_questions`). Forks share them."""
-
-    def __init__(self, path: str | Path, split: DataSplit = "auto") -> None:
-        self.path = str(path)
-        self._all: tuple[Task, ...] = tuple(load_questions(path, split=split))
-        self._found: dict[tuple[Split, int | None], Sequence[Task]] = {}
-
-    def __deepcopy__(self, memo: dict[int, object]) -> Questions:
-        return self
-
-    def draw(self, rng: np.random.Generator, split: Split, level: int | None) -> Task:
-        """One of the questions of that split, of that level or of any. Raises ConfigError where there are none."""
-        found = self._found.get((split, level))
-        if found is None:
-            found = [t for t in self._all if split_of(t.id) == split and level in (None, t.difficulty)]
-            self._found[split, level] = found
-        if not found:
-            of_level = "" if level is None else f" of level {level}"
-            raise ConfigError(
-                f"{self.path}: no {split} question{of_level} among its {len(self._all)}; "
-                f"put all of them there with data_split={split!r}, or ask for another split or level."
-            )
-        return found[int(rng.integers(len(found)))]
+__all__ = ["QuestionEnv"]
 
 
 class QuestionEnv(ToolEnv):
@@ -72,7 +44,7 @@ class QuestionEnv(ToolEnv):
             action_format=action_format,
             instructions=instructions,
         )
-        self.questions = None if data is None else Questions(data, data_split)
+        self.questions = None if data is None else Questions(data, load_questions(data, split=data_split))
         self._level_of_data = difficulty
 
     @override
