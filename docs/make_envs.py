@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent / "envs"
 LEVELS = FOLDER / "levels.json"
 TASKS = 200
 """Train and test tasks of each level that the expert plays for the table."""
-_NOT_SHOWN = ("self", "split", "difficulty", "max_turns", "render_mode", "action_format", "instructions")
+_NOT_SHOWN = ("self", "split", "difficulty", "max_turns", "render_mode", "action_format", "instructions", "toolset")
 
 
 def name_of(env_id: str) -> str:
@@ -111,10 +111,22 @@ def as_markdown(docstring: str) -> str:
     return "\n\n".join(blocks)
 
 
+def parameters_of(cls: type) -> dict[str, inspect.Parameter]:
+    """What the constructor takes by keyword; `**options` stands for what those of the base classes take."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in inspect.getmro(cls):
+        if "__init__" in vars(base):
+            own = inspect.signature(base.__init__).parameters
+            found = found | {name: p for name, p in own.items() if name not in found and p.kind is p.KEYWORD_ONLY}
+            if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+                break
+    return found
+
+
 def _options(cls: type[TurnEnv]) -> str:
-    parameters = inspect.signature(cls.__init__).parameters
+    parameters = parameters_of(cls)
     own = [f"`{p.name} = {p.default!r}`" for p in parameters.values() if p.name not in _NOT_SHOWN]
-    common = [f"`{name}`" for name in _NOT_SHOWN[1:] if name in parameters]
+    common = [f"`{name}`" for name in _NOT_SHOWN[1:-1] if name in parameters]
     only = f"Its own options and their defaults: {', '.join(own)}. " if own else ""
     return f"{only}As everywhere: {', '.join(common)}."
 

@@ -80,7 +80,9 @@ class Hermes:
         return f"<answer>{answer}</answer>"
 
     def describe(self, tools: Sequence[Mapping[str, Any]]) -> str:
-        """The paragraph about tools for the first observation."""
+        """The paragraph about tools and the answer for the first observation."""
+        if not tools:
+            return "When you know the answer, reply <answer>...</answer>."
         specs = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
         return (
             f"You can call these tools:\n{specs}\n"

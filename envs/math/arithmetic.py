@@ -26,9 +26,8 @@ from fractions import Fraction
 from typing import Literal
 
 import numpy as np
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split
 from turnwise.envs.draws import Draws
 from turnwise.envs.math.arithmetic_problem import (
     LEVELS,
@@ -43,6 +42,7 @@ from turnwise.envs.math.arithmetic_problem import (
 )
 from turnwise.envs.math.calculator import CalculatorError, calculate, show
 from turnwise.envs.math.grading import grade_number
+from turnwise.envs.options import ToolOptions
 from turnwise.envs.tool_env import ToolEnv
 from turnwise.envs.tools import tool
 from turnwise.errors import ConfigError, UnknownName
@@ -68,25 +68,13 @@ class Arithmetic(ToolEnv):
     def __init__(
         self,
         *,
-        split: Split = "train",
-        difficulty: int | None = None,
-        max_turns: int | None = None,
-        render_mode: str | None = None,
-        action_format: str = "hermes",
-        instructions: bool = True,
         style: Style = "plain",
         operations_per_call: int = 1,
         operations: int | None = None,
         nesting: int | None = None,
+        **options: Unpack[ToolOptions],
     ) -> None:
-        super().__init__(
-            split=split,
-            difficulty=difficulty,
-            max_turns=max_turns,
-            render_mode=render_mode,
-            action_format=action_format,
-            instructions=instructions,
-        )
+        super().__init__(**options)
         if style not in STYLES:
             raise UnknownName("style of Arithmetic", str(style), STYLES)
         if operations_per_call < 1:

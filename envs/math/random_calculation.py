@@ -34,13 +34,14 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split, Transition
+from turnwise.envs.core import Transition
 from turnwise.envs.draws import Draws
 from turnwise.envs.math.arithmetic_problem import Level, Tree, build_tree, text_of, value_of
 from turnwise.envs.math.calculator import CalculatorError, calculate, show
 from turnwise.envs.math.grading import grade_number, read_number
+from turnwise.envs.options import ToolOptions
 from turnwise.envs.tool_env import ToolEnv
 from turnwise.errors import ConfigError
 from turnwise.types import Task
@@ -76,24 +77,12 @@ class RandomCalculation(ToolEnv):
     def __init__(
         self,
         *,
-        split: Split = "train",
-        difficulty: int | None = None,
-        max_turns: int | None = None,
-        render_mode: str | None = None,
-        action_format: str = "hermes",
-        instructions: bool = True,
         operations: int | None = None,
         checked: bool = True,
         progress: float = 0.0,
+        **options: Unpack[ToolOptions],
     ) -> None:
-        super().__init__(
-            split=split,
-            difficulty=difficulty,
-            max_turns=max_turns,
-            render_mode=render_mode,
-            action_format=action_format,
-            instructions=instructions,
-        )
+        super().__init__(**options)
         if operations is not None and not 1 <= operations <= MAX_OPERATIONS:
             raise ConfigError(f"RandomCalculation: operations must be from 1 to {MAX_OPERATIONS}, got {operations}.")
         if not 0.0 <= progress <= 1.0:
@@ -114,11 +103,10 @@ class RandomCalculation(ToolEnv):
     @override
     def begin(self, task: Task) -> str:
         self.left = task.metadata["operations"]
-        question = self.question(task)
-        self._transcript = [question]
-        return f"{question}\n\n{self._rules()}" if self.instructions else question
+        return super().begin(task)
 
-    def _rules(self) -> str:
+    @override
+    def rules(self) -> str:
         final = f"{self.format.final('...')} with the exact number"
         if not self.checked:
             return f"Reply {final}, an integer or a fraction."
