@@ -24,8 +24,8 @@ class Forward:
         self._core: Any = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
         self._split = self._can_split()
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """[B, T] ids -> [B, T, H] last hidden states."""
+    def hidden(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[B, T] ids -> [B, T, H] last hidden states. What stands beyond a row's length ([B]; T by default) means nothing."""
         return self._core.base_model(input_ids=tokens, use_cache=False)[0]
 
     def logits(self, hidden: Tensor) -> Tensor:

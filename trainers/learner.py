@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from turnwise.errors import ShapeError
+from turnwise.errors import ShapeError, UnknownName
 from turnwise.seeds import child
 from turnwise.trainers.aggregates import Aggregate, TokenMean
 from turnwise.trainers.batch import Batch
@@ -25,6 +25,7 @@ from turnwise.trainers.losses.protocol import Loss
 from turnwise.trainers.monitor import ratio_metrics
 from turnwise.trainers.optimizers import AdamW, MuonAdamW
 from turnwise.trainers.packing import micro_batches
+from turnwise.trainers.tree_packing import TreeForward, tree_batches
 
 __all__ = ["Learner", "LocalLearner", "Update"]
 
@@ -45,7 +46,10 @@ class Update:
     entropy: float = 0.0
     """Weight of the entropy bonus."""
     max_tokens: int = 4096
-    """Padded tokens of one forward pass: no gradient depends on it. On a CPU small passes stay in the cache and are faster."""
+    """Tokens of one forward pass, padding included: no gradient depends on it. On a CPU small
+    passes stay in the cache and are faster."""
+    packing: str = "rows"
+    """How rows go through the model: "rows", each whole, or "tree", what they have in common at their beginning once."""
     warmup: int = 0
     """Updates over which the learning rate rises linearly."""
     decay: tuple[int, int] = (0, 0)
@@ -56,6 +60,9 @@ class Update:
         start, end = self.decay
         left = 1.0 if end <= start else (end - version) / (end - start)
         return min(1.0, (version + 1) / (self.warmup + 1)) * max(0.1, min(1.0, left))
+
+
+_PACKINGS = {"rows": (Forward, micro_batches), "tree": (TreeForward, tree_batches)}
 
 
 class Learner(Protocol):
@@ -88,10 +95,13 @@ class LocalLearner:
         """`temperature` is the sampling temperature: behaviour and current log-probabilities must be of the same distribution."""
         self.model, self.settings, self.seed, self.version = model, update, seed, 0
         model.eval()  # and so it stays: with dropout the trainer's policy would not be the one that sampled
-        self.forward = Forward(model, temperature)
+        if update.packing not in _PACKINGS:
+            raise UnknownName("packing", update.packing, _PACKINGS)
+        forward, self._parts = _PACKINGS[update.packing]
+        self.forward: Forward = forward(model, temperature)
         self._optimizers = update.optimizer.build(model)
         self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
-        self._reference = Forward(_frozen_copy(model), temperature) if update.kl else None
+        self._reference: Forward | None = forward(_frozen_copy(model), temperature) if update.kl else None
         self._critic: ValueHead | None = None
         self._features: Tensor | None = None
         self._token_features: Tensor | None = None
@@ -111,9 +121,9 @@ class LocalLearner:
         per_token = self._critic.settings.level == "token"
         before = torch.zeros(int(batch.mask.sum()) if per_token else 0, size, dtype=dtype)
         place = (batch.mask.flatten().cumsum(0) - 1).reshape(batch.mask.shape)
-        for rows in micro_batches(batch, self.settings.max_tokens):
+        for rows in self._parts(batch, self.settings.max_tokens):
             part = batch.rows(rows).trim()
-            hidden = self.forward.hidden(part.tokens.to(self.model.device)).to(features)
+            hidden = self.forward.hidden(part.tokens.to(self.model.device), part.lengths).to(features)
             features[rows] = hidden.gather(1, starts[rows][:, :, None].expand(-1, -1, size))
             if per_token:
                 sampled = part.mask[:, 1:]
@@ -164,7 +174,7 @@ class LocalLearner:
         """One optimiser step; the gradient's norm before clipping. `seen` collects what the forward pass found."""
         weights = self.settings.aggregate(batch)
         moving = self._moving(advantages)
-        for at in micro_batches(batch.rows(moving), self.settings.max_tokens) if len(moving) else []:
+        for at in self._parts(batch.rows(moving), self.settings.max_tokens) if len(moving) else []:
             part = moving[at]
             short = batch.rows(part).trim()
             width = short.tokens.shape[1]

@@ -116,7 +116,9 @@ class Recipe:
     concurrency: int = 256
     """Episodes in flight."""
     max_tokens: int = 4096
-    """Padded tokens of one forward pass of the learner."""
+    """Tokens of one forward pass of the learner, padding included."""
+    packing: str = "rows"
+    """"tree" computes what rows of a pass have in common at their beginning once (same gradient)."""
     checkpoint_every: int = 50
     threads: int = 0
     """Threads of torch; 0 leaves it alone."""
@@ -140,6 +142,8 @@ class Recipe:
             )
         if self.temperature <= 0:
             raise ConfigError(f"temperature: must be above 0 to explore, got {self.temperature}.")
+        if self.packing not in ("rows", "tree"):
+            raise UnknownName("packing", self.packing, ["rows", "tree"])
         if self.engine != "torch":
             raise UnknownName("engine", self.engine, ["torch"])
         if getattr(self.advantage, "needs_values", False) and self.critic is None:

@@ -42,6 +42,7 @@ from turnwise.trainers.policies.pretrained import Pretrained
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.pool import LocalPool
 from turnwise.trainers.recipe import Recipe, dump
+from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.sft import SFT, Teacher, encode, texts
 from turnwise.trainers.trainer import Step, train
 from turnwise.types import Group, Trajectory
@@ -210,7 +211,8 @@ def _teacher(name: str) -> Agent:
         return ExpertAgent()
     module, _, function = name.partition(":")
     try:
-        return Teacher(getattr(import_module(module), function))
+        found = getattr(import_module(module), function)
+        return found() if isinstance(found, type) else Teacher(found)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"warm_start.teacher: {name!r} cannot be imported ({error}); write package.module:function.") from error
 
@@ -238,6 +240,7 @@ def update_of(recipe: Recipe) -> Update:
         kl=recipe.kl,
         entropy=recipe.entropy,
         max_tokens=recipe.max_tokens,
+        packing=recipe.packing,
         warmup=recipe.warmup,
         decay=(round(recipe.steps * (1 - recipe.decay)), recipe.steps if recipe.decay else 0),
     )
@@ -253,13 +256,14 @@ async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> 
         sampler = state.sampler
         _cut(live.folder / "trajectories.jsonl", state.extra["trajectories_bytes"])
     first = state.step if state else 0
+    scene = Scene(engine=live.engine, template=live.template, policy=live.model)
     pool = LocalPool(live.worlds, live.agent, recipe.rollout, limits=_limits(recipe), concurrency=recipe.concurrency)
     logbook = Logbook(live.folder, wandb=wandb, resume=state is not None, first=first)
     history: list[dict[str, float]] = read_metrics(live.folder / "metrics.jsonl")
     try:
         with _progress(live.console) as bar, TrajectoryWriter(live.folder / "trajectories.jsonl") as trajectories:
             task = bar.add_task("RL", total=recipe.steps, completed=first, note="")
-            async for step in train(recipe, pool, learner, live.engine, sampler, first):
+            async for step in train(recipe, pool, learner, live.engine, sampler, first, scene, state and state.rewards):
                 live.success.append((step.index + 1, step.metrics.get("success", 0.0)))
                 logbook.write(step.index, step.metrics)
                 for alarm in alarms(history, step.metrics):
@@ -285,7 +289,7 @@ async def _between(live: _Run, learner: LocalLearner, step: Step) -> None:
     if last or done % recipe.checkpoint_every == 0:
         size = (live.folder / "trajectories.jsonl").stat().st_size
         extra = {"points": [asdict(p) for p in live.points], "success": live.success, "trajectories_bytes": size}
-        state = checkpoint.State(done, learner.state_dict(), step.sampler, extra)
+        state = checkpoint.State(done, learner.state_dict(), step.sampler, extra, step.rewards)
         checkpoint.save(live.folder / "checkpoints", live.model, live.tokenizer, state)
 
 
