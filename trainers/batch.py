@@ -59,7 +59,9 @@ class Batch:
     token_values: Tensor | None = None
     """[B, T] a critic's value before each token, where the mask holds, if the recipe's critic works per token."""
     terms: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
-    """Named reward terms, each [B, K]."""
+    """Named reward terms, each [B, K]; 0 where the turn has no such term."""
+    carries: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """By the same names, [B, K] bool: whether the turn has the term at all (a term of 0 is a term)."""
     split: bool = False
     """Whether a trajectory may lie in several rows (`packing.one_row_per_turn`); what needs whole trajectories refuses then."""
 
@@ -181,7 +183,8 @@ class Batch:
     def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         changed = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **changed, terms={name: change(term) for name, term in self.terms.items()})
+        named = {kind: {name: change(t) for name, t in values[kind].items()} for kind in ("terms", "carries")}
+        return replace(self, **changed, **named)
 
 
 def collate(groups: Sequence[Group], pad_id: int = 0) -> Batch:
@@ -219,6 +222,7 @@ def collate(groups: Sequence[Group], pad_id: int = 0) -> Batch:
         terminated=torch.tensor([t.stop is Stop.TERMINATED for t in trajectories], dtype=torch.bool),
         seconds=per_turn([[turn.duration_s for turn in t.turns] for t in trajectories]),
         terms={n: per_turn([[float(turn.reward_terms.get(n, 0.0)) for turn in t.turns] for t in trajectories]) for n in names},
+        carries={n: per_turn([[float(n in turn.reward_terms) for turn in t.turns] for t in trajectories]).bool() for n in names},
     )
 
 

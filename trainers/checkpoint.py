@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +27,8 @@ class State:
     sampler: Mapping[str, Any]
     extra: Mapping[str, Any]
     """What the caller wants back: the curve so far, the results of earlier stages."""
+    rewards: Sequence[Mapping[str, Any]] = ()
+    """States of the reward shapers."""
 
 
 def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, state: State) -> Path:
@@ -37,7 +39,7 @@ def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     part.mkdir(parents=True)
     write_model(part, model, tokenizer)
     record = {"step": state.step, "learner": state.learner, "sampler": state.sampler, "extra": state.extra}
-    torch.save({**record, "weights": model.state_dict()}, part / "trainer.pt")
+    torch.save({**record, "rewards": list(state.rewards), "weights": model.state_dict()}, part / "trainer.pt")
     shutil.rmtree(final, ignore_errors=True)
     os.replace(part, final)
     (folder / "latest.tmp").write_text(final.name)
@@ -66,4 +68,4 @@ def load(path: Path, model: PreTrainedModel) -> State:
     except OSError as error:
         raise ConfigError(f"resume {path}: trainer.pt cannot be read ({error}).") from error
     model.load_state_dict(saved["weights"])
-    return State(saved["step"], saved["learner"], saved["sampler"], saved["extra"])
+    return State(saved["step"], saved["learner"], saved["sampler"], saved["extra"], saved.get("rewards", ()))

@@ -26,6 +26,7 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
     `groups_zero_variance` is among groups of two or more survivors, `groups_of_one` and `groups_empty` among all groups;
     `failures/<kind>` counts trajectories. `reward_std` is the mean over groups of two or more of the sample standard deviation.
+    `reward/<term>` and `reward_std/<term>` are the same of a single term, summed over a trajectory's turns.
     """
     trajectories = [t for group in groups for t in group.trajectories]
     alive = [t for t in trajectories if not t.failed]
@@ -49,7 +50,8 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "truncated_tokens": _share(t.stop is Stop.TOKENS for t in alive),
     }
     kinds = Counter(t.failure.kind for t in trajectories if t.failure)
-    return metrics | _turn_metrics(groups, alive) | {f"failures/{kind}": float(n) for kind, n in sorted(kinds.items())}
+    failures = {f"failures/{kind}": float(n) for kind, n in sorted(kinds.items())}
+    return metrics | _turn_metrics(groups, alive) | _term_metrics(groups, alive) | failures
 
 
 def advantage_metrics(batch: Batch, advantages: Tensor) -> dict[str, float]:
@@ -101,6 +103,21 @@ def _turn_metrics(groups: Sequence[Group], alive: Sequence[Trajectory]) -> dict[
         "repeated_actions": _share(repeats),
         "action_information": _information(spoken),
     }
+
+
+def _term_metrics(groups: Sequence[Group], alive: Sequence[Trajectory]) -> dict[str, float]:
+    """Each reward term by itself: what it pays, and how much it tells the trajectories of a group apart."""
+    names = sorted({name for t in alive for turn in t.turns for name in turn.reward_terms})
+
+    def total(trajectory: Trajectory, name: str) -> float:
+        return sum(turn.reward_terms.get(name, 0.0) for turn in trajectory.turns)
+
+    metrics: dict[str, float] = {}
+    for name in names:
+        metrics[f"reward/{name}"] = _mean([total(t, name) for t in alive])
+        sizes = [[total(t, name) for t in group.survivors] for group in groups if len(group.survivors) > 1]
+        metrics[f"reward_std/{name}"] = _mean([_spread(values) for values in sizes])
+    return metrics
 
 
 def _distinct(trajectories: Sequence[Trajectory]) -> list[Turn]:

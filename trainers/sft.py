@@ -28,7 +28,7 @@ class SFT:
     demonstrations: int = 3000
     """Episodes of the teacher to learn from."""
     teacher: str = "expert"
-    """"expert" (the environment's own), or `module:function` of `(env, rng) -> str`."""
+    """"expert" (the environment's own), or `module:function` of `(env, rng) -> str`, or `module:Class` of an agent."""
     epochs: float = 4.0
     batch_size: int = 32
     """Conversations a step."""

@@ -29,6 +29,7 @@ from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.pool import LocalPool
 from turnwise.trainers.recipe import EnvChoice, Recipe
 from turnwise.trainers.rewards.invalid_action import InvalidAction
+from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.run import update_of
 from turnwise.trainers.sft import SFT, Teacher, encode, texts
@@ -193,7 +194,7 @@ def test_nothing_is_learned_from_rewards_that_say_nothing():
 class Process:
     """A process reward as a term: a little more for turns that earned something."""
 
-    async def __call__(self, groups: Sequence[Group]) -> list[Group]:
+    async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
         return [replace(g, trajectories=tuple(self._shaped(t) for t in g.trajectories)) for g in groups]
 
     def _shaped(self, trajectory: Trajectory) -> Trajectory:
@@ -209,7 +210,7 @@ class Process:
 class ByLot:
     """Rewards that depend on nothing that was said."""
 
-    async def __call__(self, groups: Sequence[Group]) -> list[Group]:
+    async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
         rng = np.random.default_rng(sum(t.seed % 1000 for g in groups for t in g.trajectories))
         return [replace(g, trajectories=tuple(self._drawn(t, rng) for t in g.trajectories)) for g in groups]
 

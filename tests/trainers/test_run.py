@@ -35,6 +35,7 @@ from turnwise.trainers.policies.pretrained import Pretrained
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.recipe import EnvChoice, Evaluate, Lora, Recipe, load
 from turnwise.trainers.rewards.invalid_action import InvalidAction
+from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.run import Result, run
 from turnwise.trainers.sft import SFT
@@ -346,7 +347,7 @@ class Outage:
 
     envs: list[ChaosEnv] = dataclasses.field(default_factory=list)
 
-    async def __call__(self, groups: Sequence[Group]) -> list[Group]:
+    async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
         for env in self.envs:
             env.rates = (1.0, 0.0, 0.0, 0.0)
         return list(groups)

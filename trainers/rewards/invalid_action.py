@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from turnwise.types import Group, Trajectory, Turn
+from turnwise.trainers.rewards.protocol import Scene
+from turnwise.trainers.shaping import add_terms
+from turnwise.types import Group
 
 __all__ = ["InvalidAction"]
 
@@ -16,16 +18,6 @@ class InvalidAction:
 
     penalty: float = 0.1
 
-    async def __call__(self, groups: Sequence[Group]) -> list[Group]:
-        seen: dict[int, Turn] = {}  # a shared turn stays shared
-        return [replace(g, trajectories=tuple(self._shaped(t, seen) for t in g.trajectories)) for g in groups]
-
-    def _shaped(self, trajectory: Trajectory, seen: dict[int, Turn]) -> Trajectory:
-        parent: Turn | None = None
-        for turn in trajectory.turns:
-            if id(turn) not in seen:
-                loss = 0.0 if turn.valid else -self.penalty
-                terms = {**turn.reward_terms, "invalid_action": loss}
-                seen[id(turn)] = replace(turn, reward=turn.reward + loss, reward_terms=terms, parent=parent)
-            parent = seen[id(turn)]
-        return replace(trajectory, leaf=parent)
+    async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
+        turns = [turn for group in groups for trajectory in group.trajectories for turn in trajectory.turns]
+        return add_terms(groups, {turn: {"invalid_action": 0.0 if turn.valid else -self.penalty} for turn in turns})
