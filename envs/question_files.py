@@ -14,12 +14,23 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
+from typing_extensions import override
 
 from turnwise.envs.core import Split, split_of
+from turnwise.envs.tool_env import ToolEnv
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.types import Task
 
-__all__ = ["DataSplit", "Questions", "checked_data_split", "id_in_split", "named_split", "question_files", "records_of"]
+__all__ = [
+    "DataSplit",
+    "FileQuestions",
+    "Questions",
+    "checked_data_split",
+    "id_in_split",
+    "named_split",
+    "question_files",
+    "records_of",
+]
 
 DataSplit = Literal["auto", "hash", "train", "test"]
 """Which split the questions of a file go to: "auto" as the module says, "hash" by the question alone, or all to one."""
@@ -122,3 +133,27 @@ class Questions:
                 f"put all of them there with data_split={split!r}, or ask for another split or level."
             )
         return found[int(rng.integers(len(found)))]
+
+
+class FileQuestions(ToolEnv):
+    """A ToolEnv that asks what stands in `questions`, if there are any, instead of generating tasks."""
+
+    questions: Questions | None = None
+    level_of_data: int | None = None
+    """The level that was asked for in the constructor; questions of a file come from all levels where none was."""
+
+    @override
+    def sample_task(self, rng: np.random.Generator, split: Split, difficulty: int) -> Task:
+        if self.questions is None:
+            return super().sample_task(rng, split, difficulty)
+        return self.questions.draw(rng, split, self.level_of_data)
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Questions of a file come from all levels, unless one is asked for here or was in the constructor."""
+        asked, before = (options or {}).get("difficulty"), self.level_of_data
+        self.level_of_data = before if asked is None else asked
+        try:
+            return super().reset(seed=seed, options=options)
+        finally:
+            self.level_of_data = before

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -127,9 +126,8 @@ async def opened(
 @asynccontextmanager
 async def search_sandbox(corpus: str, cache: str = "", engine: str = "auto") -> AsyncGenerator[Sandbox]:
     """A search over the index of a corpus; `cache` is where indices are kept (default: ~/.cache/turnwise/search)."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnwise" / "search"
     open_index: Any = resolve("", f"{_ROOM}.search.index:open_index")
-    index = await asyncio.to_thread(open_index, corpus, cache or home, engine=engine)
+    index = await asyncio.to_thread(open_index, corpus, cache or None, engine=engine)
     try:
         async with resolve("", f"{_ROOM}.search.sandbox:SearchSandbox")(index) as sandbox:
             yield sandbox

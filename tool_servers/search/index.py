@@ -62,17 +62,18 @@ class SearchIndex(Protocol):
 
 def open_index(
     source: str | Path | Iterable[Document | Mapping[str, Any]],
-    cache: str | Path,
+    cache: str | Path | None = None,
     *,
     engine: str = "auto",
     remembered: int = 4096,
 ) -> DiskIndex:
     """Open the index of a folder, a JSONL file or documents (see `read_corpus`); built first where `cache` does not hold it.
 
-    `remembered`: answers kept for queries that come again.
+    cache: the folder where indices are kept (default: ~/.cache/turnwise/search).
+    remembered: answers kept for queries that come again.
     """
     corpus, maker = read_corpus(source), engine_of(engine)
-    root = Path(cache)
+    root = _default_cache() if cache is None else Path(cache)
     root.mkdir(parents=True, exist_ok=True)
     home = root / f"{maker.name}-{VERSION}-{corpus.digest}"
     if not home.exists():
@@ -80,6 +81,10 @@ def open_index(
             if not home.exists():
                 _build(home, corpus, maker)
     return DiskIndex(home, maker.open(home), corpus.digest, remembered)
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnwise" / "search"
 
 
 def _build(home: Path, corpus: Corpus, engine: Engine) -> None:
@@ -111,6 +116,9 @@ class DiskIndex:
         self._known: OrderedDict[tuple[tuple[str, ...], int], tuple[Hit, ...]] = OrderedDict()
         self._remembered, self._lock = remembered, threading.Lock()
         self._documents = read_only(home / "documents.sqlite")
+
+    def __deepcopy__(self, memo: dict[int, object]) -> DiskIndex:
+        return self  # it never changes: forks share it
 
     @property
     def digest(self) -> str:
