@@ -6,7 +6,7 @@ import stat
 import time
 from typing import Any
 
-from turnwise.tool_servers.guest.cgroups import Group
+from turnwise.tool_servers.guest.cgroups import Group, Pace
 from turnwise.tool_servers.guest.member import Member
 from turnwise.tool_servers.guest.meter import Meter, Process
 
@@ -16,6 +16,9 @@ _REAPED_S = 0.02
 _END_S = 20.0
 """A killed process needs the processor once more, and on a full machine its group waits for it."""
 _LAST_BREATH_S = 0.02
+_LOOK_S, _FIRST_LOOK_S, _RARELY_S = 0.02, 0.01, 0.1
+_HASTY_MS = 8.0
+"""CPU of a call for which its session is one among equals."""
 _OWN_FDS = 6
 """0 to 5 are the resident's, see there."""
 
@@ -48,7 +51,7 @@ class Accounts:
         member.total_ms = self._cpu(member, processes)
         if self.killed_for_memory(member):
             return "memory", "memory"
-        if rss > bounds.memory_mb << 20 and self._fair_rss(processes) > bounds.memory_mb << 20:
+        if rss > bounds.memory_mb << 20 and self._resident(processes) > bounds.memory_mb << 20:
             return "memory", "memory"
         if sum(p.threads for p in processes) > bounds.processes:
             return "processes", "error"
@@ -57,6 +60,24 @@ class Accounts:
         if self._folder and _disk_used(self._folder) > bounds.disk_mb << 20:
             return "disk", "error"
         return None
+
+    def begin(self, member: Member) -> None:
+        """A call: what is small goes before what has become large."""
+        member.looked, member.look_s = time.monotonic(), _FIRST_LOOK_S if self._counted else _LOOK_S
+        if self._group:
+            self._group.pace(Pace.USUAL)
+
+    def went_on(self, member: Member, call_ms: float) -> None:
+        """It was looked at, and no limit is passed. Where the kernel holds the limits, the next look has time."""
+        if self._counted:
+            member.look_s = min(2 * member.look_s, _RARELY_S)
+        if self._group and call_ms > _HASTY_MS:
+            self._group.pace(Pace.LAST)
+
+    @property
+    def _counted(self) -> bool:
+        """Whether the kernel counts for this one session: memory and processes."""
+        return self._group is not None and not self.forked
 
     def killed_for_memory(self, member: Member) -> bool:
         """Whether the kernel has ended a process because the group's memory was used up."""
@@ -82,6 +103,8 @@ class Accounts:
         if self.forked:
             member.spent_ms = member.total_ms
         with self._group.first() if self._group else contextlib.nullcontext():
+            if self._group and not self.forked:
+                return self._group.end_all_but(self._init, _END_S)
             return self._meter.end_below(self._init, _END_S, lambda p: self._belongs(member, p))
 
     def why_not_fork(self, member: Member) -> str:
@@ -154,8 +177,15 @@ class Accounts:
         """Of the whole session so far. What ended is in init's account, which in a family is that of every session."""
         return member.spent_ms + sum(p.cpu_ms for p in processes) + (0.0 if self.forked else self._reaped_ms)
 
+    def _resident(self, processes: list[Process]) -> int:
+        """Bytes, shared pages counted once, where the kernel tells; else the plain sum. Looking into the processes one by one
+        waits for locks that they may hold, and so needs them to go on."""
+        if self._group and not self.forked:
+            return self._group.anonymous()
+        with self._group.first() if self._group else contextlib.nullcontext():
+            return self._fair_rss(processes)
+
     def _fair_rss(self, processes: list[Process]) -> int:
-        """Shared pages counted once, where the kernel tells; else the plain sum."""
         return sum(p.rss if (share := self._meter.fair_share(p.pid)) is None else share for p in processes)
 
 

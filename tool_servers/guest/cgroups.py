@@ -1,10 +1,11 @@
 """Memory, process counts and share of the processor of a session held by the kernel, where we may make control groups.
 
 Version 1 and 2. In the `cpu` controller all sessions together weigh as much as one process of the server, and one session as much
-as another, however many processes it has; only one that is being ended goes first. Where there is no such controller the other
-two must do.
+as another, however many processes it has. Before them all go those who watch, and a session that is being ended; behind them, in
+time that nobody else wants, those whose call has used much already. Where there is no such controller the other two must do.
 
     <our own group, or one above it> / turnwise-<pid>-<start> / s<number>
+                                                              / watch
 
 Found by doing: a group is made, a limit set, a process moved into it, the group removed.
 """
@@ -15,16 +16,29 @@ import signal
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
-__all__ = ["PREFIX", "Group", "Groups", "discard", "find_groups", "leftovers"]
+__all__ = ["PREFIX", "Group", "Groups", "Pace", "discard", "find_groups", "leftovers"]
 
 _MEMORY = {1: "memory.limit_in_bytes", 2: "memory.max"}
+_ANONYMOUS = {1: "rss", 2: "anon"}
 _WANTED = ("memory", "pids")
 _WELCOME = "cpu"
-_WEIGHTS = {1: ("cpu.shares", "1024", "262144"), 2: ("cpu.weight", "100", "10000")}
-"""File, the kernel's default, and the most it takes."""
+_WEIGHTS = {1: ("cpu.shares", ("2", "1024", "262144")), 2: ("cpu.weight", ("1", "100", "10000"))}
+"""File, and for each pace the least it takes, the kernel's default, and the most."""
+_IDLE = "cpu.idle"
+"""Linux 5.15: whatever is not idle runs at once in the place of what is."""
+_WATCH = "watch"
 PREFIX = "turnwise-"
+
+
+class Pace(IntEnum):
+    """When a session's processes get the processor."""
+
+    LAST = 0
+    USUAL = 1
+    FIRST = 2
 
 
 def _write(folder: int, name: str, text: str) -> None:
@@ -49,6 +63,7 @@ class Group:
     def __init__(self, groups: "Groups", name: str) -> None:
         self.groups, self.name = groups, name
         self._events = -1
+        self._pace = Pace.USUAL
 
     def add(self, pid: int) -> None:
         for folder in self._folders():
@@ -70,20 +85,46 @@ class Group:
             self._events = os.open(f"{self.name}/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.groups.folders["memory"])
         return int(os.pread(self._events, 4096, 0).partition(b"oom_kill ")[2].split(None, 1)[0])
 
+    def anonymous(self) -> int:
+        """Bytes of memory that belong to no file, each page counted once."""
+        text = "\n" + _read(self.groups.folders["memory"], f"{self.name}/memory.stat")
+        return int(text.partition(f"\n{_ANONYMOUS[self.groups.version]} ")[2].split(None, 1)[0])
+
+    def pace(self, pace: Pace) -> None:
+        """From now on, for all its processes."""
+        was, self._pace = self._pace, pace
+        if pace is was or (cpu := self.groups.folders.get(_WELCOME)) is None:
+            return
+        name, weights = _WEIGHTS[self.groups.version]
+        steps = [(name, weights[pace])]
+        steps = [(_IDLE, "0"), *steps] if was is Pace.LAST else steps
+        for file, text in [*steps, (_IDLE, "1")] if pace is Pace.LAST else steps:
+            with contextlib.suppress(OSError):
+                _write(cpu, f"{self.name}/{file}", text)
+
     @contextlib.contextmanager
     def first(self) -> Generator[None]:
-        """Before all other sessions, for as long as it lasts: a killed process needs the processor once more to be gone."""
-        name, usual, most = _WEIGHTS[self.groups.version]
-        self._weigh(name, most)
+        """Before all other sessions, for as long as it lasts: a killed process needs the processor once more to be gone. Then as
+        one of them."""
+        self.pace(Pace.FIRST)
         try:
             yield
         finally:
-            self._weigh(name, usual)
+            self.pace(Pace.USUAL)
 
-    def _weigh(self, name: str, weight: str) -> None:
-        if (cpu := self.groups.folders.get(_WELCOME)) is not None:
-            with contextlib.suppress(OSError):
-                _write(cpu, f"{self.name}/{name}", weight)
+    def end_all_but(self, kept: int, seconds: float) -> bool:
+        """SIGKILL to every process but one, until they are gone and waited for. False if some are left after that time."""
+        pids, nap_s, end = self.groups.folders["pids"], 0.0005, time.monotonic() + seconds
+        while int(_read(pids, f"{self.name}/pids.current")) > 1:
+            for pid in map(int, _read(pids, f"{self.name}/cgroup.procs").split()):
+                if pid not in (0, kept):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            if time.monotonic() > end:
+                return False
+            time.sleep(nap_s)
+            nap_s = min(2 * nap_s, 0.01)
+        return True
 
     def remove_soon(self) -> bool:
         """Remove it as soon as its last process, which has been killed, is gone; False if that took too long."""
@@ -122,18 +163,32 @@ class Groups:
                 os.mkdir(name, 0o755, dir_fd=folder)
         return Group(self, name)
 
+    def watch(self) -> None:
+        """From now on this process and its children go before all sessions: they are ours, and a time limit needs them."""
+        if (cpu := self.folders.get(_WELCOME)) is not None:
+            watchers = Group(Groups(self.version, self.name, {_WELCOME: cpu}), _WATCH)
+            with contextlib.suppress(OSError):
+                os.mkdir(_WATCH, 0o755, dir_fd=cpu)
+                watchers.add(os.getpid())
+                watchers.pace(Pace.FIRST)
+
     def clear(self) -> None:
         """End what is in any of our groups, then remove them and the folder."""
-        for name in {n for folder in set(self.folders.values()) for n in os.listdir(folder)}:
+        for name in {entry.name for folder in set(self.folders.values()) for entry in os.scandir(folder) if entry.is_dir()}:
             group = Group(self, name)
             with contextlib.suppress(OSError):
                 for pid in _read(self.folders["pids"], f"{name}/cgroup.procs").split():
                     os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(OSError):
                 group.remove_soon()
         self.remove()
 
     def remove(self) -> None:
         """Itself, once no session is left in it; whoever leaves last succeeds."""
+        if (cpu := self.folders.get(_WELCOME)) is not None:
+            with contextlib.suppress(OSError):
+                _write(cpu, "../cgroup.procs", str(os.getpid()))  # back to where we came from
+                os.rmdir(_WATCH, dir_fd=cpu)
         for folder in set(self.folders.values()):
             with contextlib.suppress(OSError):
                 os.rmdir(f"../{self.name}", dir_fd=folder)

@@ -117,7 +117,8 @@ class Member:
     busy: bool = False
     """Whether something of it may run between calls: children or threads."""
     looked: float = 0.0
-    """When its use was last looked at."""
+    """When its use was last looked at, and how long that will do."""
+    look_s: float = 0.02
     restarted: bool = False
     kills: int = 0
     """Kills for memory in its control group that are dealt with."""

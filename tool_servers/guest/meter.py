@@ -92,7 +92,7 @@ class Meter:
     def end_below(self, root: int, seconds: float, chosen: Callable[[Process], bool] = lambda _: True) -> bool:
         """SIGKILL to every descendant that are `chosen`, until there is none: one that forks while we look is found
         in the next round. False if some are left after that time."""
-        end, none = time.monotonic() + seconds, 0
+        end, none, nap_s = time.monotonic() + seconds, 0, 0.0005
         while none < 2:  # the kernel may leave one out of its list while another one exits
             alive = [p for p in self.below(root) if not p.gone and chosen(p)]
             none = 0 if alive else none + 1
@@ -102,7 +102,8 @@ class Meter:
             if time.monotonic() > end:
                 return False
             if alive:
-                time.sleep(0.0005)
+                time.sleep(nap_s)
+                nap_s = min(2 * nap_s, 0.01)
         return True
 
     def link(self, path: str) -> str:

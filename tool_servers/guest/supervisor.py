@@ -23,7 +23,8 @@ from turnwise.tool_servers.guest.verdicts import verdict_text
 
 __all__ = ["Supervisor"]
 
-_TICK_S, _IDLE_TICK_S = 0.02, 0.25
+_IDLE_TICK_S = 0.25
+_AGAIN_S = 0.02
 _NEVER = 3600.0
 _CHUNK = 1 << 16
 
@@ -165,7 +166,10 @@ class Supervisor:
             claims = member.listen()
         except EOFError:
             self._unwatch(member, member.pipes.claim.fileno())
-            if starting:
+            if starting and self._family.accounts.killed_for_memory(member):
+                time.sleep(_AGAIN_S)  # what the processes before it used in the kernel is not free yet
+                self._spawn_anew(member, member.since)
+            elif starting:
                 self._lost(member, "it ended before it was ready")
             return
         except FrameError:
@@ -197,7 +201,8 @@ class Supervisor:
             raise Broken("the session's process could not be replaced")
         wall_s = min(member.bounds.wall_s, message["wall_s"] or member.bounds.wall_s)
         member.call = Call(message["n"], time.monotonic(), wall_s, self._family.accounts.clock_ms(member), member.total_ms)
-        member.state, member.looked = State.RUNNING, time.monotonic()
+        member.state = State.RUNNING
+        self._family.accounts.begin(member)
         member.unsent += packed({"call": member.call.word, "tool": message["tool"], "arguments": message["arguments"]})
         self._push(member)
 
@@ -249,8 +254,12 @@ class Supervisor:
         call = member.call
         if call:
             self._conclude(member, call, status, verdict_text(cause, member.bounds, wall_s=call.wall_s))
+        self._spawn_anew(member, time.monotonic())
+
+    def _spawn_anew(self, member: Member, since: float) -> None:
         self._unwatch(member)
         member.renew()
+        member.since = since
         self._family.accounts.forgive(member)
         self._family.spawn(member)
         self._watch(member)
@@ -269,7 +278,7 @@ class Supervisor:
         now, least = time.monotonic(), _NEVER
         for member in self._family.members.values():
             if member.call:
-                least = min(least, member.call.deadline - now, _TICK_S)
+                least = min(least, member.call.deadline - now, member.looked + member.look_s - now)
             elif member.state is State.STARTING:
                 least = min(least, member.since + START_S - now)
             elif member.busy:
@@ -285,9 +294,11 @@ class Supervisor:
             elif member.call and now >= member.call.deadline:
                 self._stop(member, "wall", "timeout")
             else:
-                due = (member.call or member.busy) and now >= member.looked + _TICK_S * 0.9
+                due = (member.call or member.busy) and now >= member.looked + member.look_s * 0.9
                 if due and (cause := self._family.accounts.over(member)):
                     self._stop(member, *cause)
+                elif due and member.call:
+                    self._family.accounts.went_on(member, member.total_ms - member.call.total_ms)
 
 
 def _alive(pidfd: int) -> bool:

@@ -90,6 +90,8 @@ class Zygote:
         self.groups: Groups | None = find_groups(plan.group) if plan.group else None
         self._root = os.geteuid() == 0
         self._alive, self._janitor = _janitor(self.groups)
+        if self.groups:
+            self.groups.watch()
         if plan.level >= 2:
             namespaces.enter_root(plan.readable, ordinary=not self._root)
         else:
