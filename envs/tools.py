@@ -13,7 +13,7 @@ from turnwise.envs.tool_schema import arguments_of, read_docstring
 from turnwise.errors import ConfigError
 from turnwise.tool_servers.sandbox.blocking import wait_for
 
-__all__ = ["ArgumentReader", "Tool", "ToolSet", "tool"]
+__all__ = ["ArgumentReader", "Tool", "ToolSet", "as_text", "tool"]
 
 
 class ArgumentReader(Protocol):
