@@ -1,13 +1,22 @@
-"""A server with live sessions, to be killed: `python owner.py BACKEND COUNT`; says "ready" when all are open, then works."""
+"""A server with live sessions, to be killed: `python owner.py BACKEND COUNT`; says "ready" when all are open, then works.
+
+`python owner.py serve 0` is a tool server that says its address, and `python owner.py http://HOST:PORT COUNT` a client of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import AbstractAsyncContextManager
 
 from tests.tool_servers.attacks.backends import BACKENDS
+from turnwise.tool_servers.admission import Capacity
+from turnwise.tool_servers.app import Door
+from turnwise.tool_servers.kinds import KINDS, opened
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import Sandbox, Session, SessionSpec
+from turnwise.tool_servers.sandbox.remote import RemoteSandbox
+from turnwise.tool_servers.serve import Listen, served
 
 __all__ = ["STUBBORN"]
 
@@ -54,8 +63,23 @@ async def work(session: Session, number: int) -> None:
         await session.call(seq, "python", {"code": "import time; time.sleep(0.05)\nx = [i for i in range(1000)]"})
 
 
-async def main(backend: str, count: int) -> None:
-    async with BACKENDS[backend].open() as sandbox:
+async def serve() -> None:
+    async with (
+        opened(KINDS["python"], profiles=["python"]) as service,
+        served(service, Listen(), Door(token="attack"), Capacity(memory_mb=10**6), mcp=False) as address,
+    ):
+        print(address, flush=True)
+        await asyncio.sleep(10**6)
+
+
+def sandbox_of(name: str) -> AbstractAsyncContextManager[Sandbox]:
+    return RemoteSandbox([name], token="attack") if name.startswith("http://") else BACKENDS[name].open()
+
+
+async def main(name: str, count: int) -> None:
+    if name == "serve":
+        await serve()
+    async with sandbox_of(name) as sandbox:
         sessions = await open_all(sandbox, count)
         print("ready", flush=True)
         await asyncio.gather(*(work(s, n) for n, s in enumerate(sessions)))
