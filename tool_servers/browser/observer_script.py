@@ -118,14 +118,10 @@ OBSERVER = r"""
     return now === null ? "" : `value=${now}`;
   };
 
-  const boxOf = (element, frame) => {  // in the coordinates of the top window, or null without an area
-    for (const rect of element.getClientRects()) {
-      if (rect.width >= 1 && rect.height >= 1) {
-        const all = element.getBoundingClientRect();
-        return {x: all.x + frame.x, y: all.y + frame.y, w: all.width, h: all.height};
-      }
-    }
-    return null;
+  const boxOf = (element, inline, frame) => {  // in the coordinates of the top window, or null without an area
+    const all = element.getBoundingClientRect(), large = rect => rect.width >= 1 && rect.height >= 1;
+    if (!large(all) || inline && ![...element.getClientRects()].some(large)) return null;
+    return {x: all.x + frame.x, y: all.y + frame.y, w: all.width, h: all.height};
   };
   const inner = element => {  // where a frame's content begins
     const rect = element.getBoundingClientRect(), style = getComputedStyle(element);
@@ -158,28 +154,28 @@ OBSERVER = r"""
     }
     element(element, depth, frame, pointer) {
       if (SKIPPED.has(element.tagName)) return;
-      const style = getComputedStyle(element);
-      if (style.display === "none" || style.contentVisibility === "hidden") return;
+      const style = getComputedStyle(element), {display, visibility, opacity} = style;  // each look at a style costs
+      if (display === "none" || style.contentVisibility === "hidden") return;
       const role = roleOf(element), control = element.tagName === "INPUT";
       if (control && element.type === "hidden") return;
-      const points = style.cursor === "pointer", unseen = style.visibility !== "visible" || style.opacity === "0";
+      const points = style.cursor === "pointer", unseen = visibility !== "visible" || opacity === "0";
       const wanted = MARKED.has(role) || element.tabIndex >= 0 && element.tagName !== "BODY" && role !== "frame" ||
         points && !pointer || element.hasAttribute("onclick") || this.clickable(element);
       const placed = wanted || this.viewport.only;
-      let target = element, box = placed && style.display !== "contents" ? boxOf(element, frame) : null;
+      let target = element, box = placed && display !== "contents" ? boxOf(element, display === "inline", frame) : null;
       if (control && (unseen || !box)) {  // drawn by its label
         const seen = {visibilityProperty: true, opacityProperty: true};
         target = [...element.labels ?? []].find(label => label.checkVisibility(seen));
-        box = target ? boxOf(target, frame) : null;
+        box = target ? boxOf(target, true, frame) : null;
         if (!box) return;
-      } else if (style.opacity === "0") return;
-      const hidden = style.visibility !== "visible" && !control;
+      } else if (opacity === "0") return;
+      const hidden = visibility !== "visible" && !control;
       if (this.viewport.only && box && !hidden && (MARKED.has(role) || !element.firstElementChild) && this.outside(box)) {
         this.hidden++;
         return;
       }
       const active = wanted && !hidden && box && this.reach(target);
-      const block = !/^(inline|contents)/.test(style.display) || element.tagName === "BR";
+      const block = !/^(inline|contents)/.test(display) || element.tagName === "BR";
       if (active || role && role !== "list" && !hidden) {
         this.shown(element, target, role, active, box, depth, frame);
         return;
