@@ -1,0 +1,211 @@
+"""reasoning-gym's datasets as environments: one question, one answer, its own scorer, our contract.
+
+    env = from_reasoning_gym("chain_sum", difficulty=3)
+    env = gym.make("turnwise/ReasoningGym-v0", dataset="spiral_matrix")
+
+Levels are those of the dataset's curriculum: at level n every attribute stands at its n-th value, or its last. Items are drawn
+without end; whether one is for training or for testing is decided by a hash of its question, so none is in both.
+
+`scoring` says what counts:
+
+    "strict"   right is what the dataset's scorer gives full marks, and what it should not (see `STRICTER`) does not count; else 0
+    "own"      the scorer's mark as it is, in [0, 1], part marks for form included
+    "exact"    the reference answer, spaces and case apart
+
+`PAYS_CONSTANTS` lists what a constant answer earns where it is much, under "own": train on these with care.
+
+Four scorers `eval` what the model wrote and five give it to sympy's parser, which evaluates too. Here the former read literals
+only, and the latter get plain formulas of bounded size.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from typing_extensions import Unpack, override
+
+from turnwise.envs.adapters.lent_random import Generators, lend_to, using
+from turnwise.envs.adapters.packages import needed
+from turnwise.envs.options import ToolOptions
+from turnwise.envs.tool_env import ToolEnv
+from turnwise.errors import ConfigError, EnvFailure, UnknownName, Unsupported
+from turnwise.types import Task
+
+__all__ = ["NO_REFERENCE", "PAYS_CONSTANTS", "STRICTER", "ReasoningGymEnv", "from_reasoning_gym"]
+
+Scoring = Literal["strict", "own", "exact"]
+SCORINGS = ("strict", "own", "exact")
+MAX_ANSWER = 20_000
+"""Characters of an answer that are scored; a longer one is wrong."""
+_EVALUATES = ("string_insertion", "spiral_matrix", "binary_matrix", "n_queens")
+_PARSES = ("simple_integration", "intermediate_integration", "polynomial_multiplication", "puzzle24", "countdown")
+_FORMULA = re.compile(
+    r"(?:\s|[0-9]{1,9}(?:\.[0-9]{1,9})?(?![0-9A-Za-z_.])|(?:sin|cos|tan|exp|log|ln|sqrt|asin|acos|atan|pi|[A-Za-z])(?![A-Za-z_0-9])"
+    r"|\*\*\s*\(?-?[0-9]{1,2}(?:/[0-9]{1,2})?\)?(?![0-9.]|\s*\*\*)|[-+/()]|\*(?!\*))*+"
+)
+_NESTED_POWER = re.compile(r"\)\s*\*\*\s*\(?(-?[0-9]+)")
+_MAX_FORMULA = 300
+PAYS_CONSTANTS: Mapping[str, float] = {}
+NO_REFERENCE: tuple[str, ...] = ()
+STRICTER: tuple[str, ...] = ("game_of_life_halting", "puzzle24")
+
+
+class ReasoningGymEnv(ToolEnv):
+    """A dataset of reasoning-gym; reward and outcome are the score. See the module for `scoring`.
+
+    dataset: its name, such as "chain_sum".
+    scoring: "strict", "own" or "exact".
+    config: settings of the dataset, over what the level says; JSON.
+    """
+
+    levels = range(1, 2)
+    max_replies = 3
+    """Replies without an answer, the last included, before the episode is cut."""
+
+    def __init__(
+        self,
+        *,
+        dataset: str,
+        scoring: Scoring = "strict",
+        config: Mapping[str, Any] | None = None,
+        **options: Unpack[ToolOptions],
+    ) -> None:
+        self._factory = needed("reasoning_gym.factory", "adapters")
+        datasets: Mapping[str, Any] = self._factory.DATASETS
+        if dataset not in datasets:
+            raise UnknownName("dataset of reasoning-gym", dataset, datasets)
+        if scoring not in SCORINGS:
+            raise UnknownName("scoring", str(scoring), SCORINGS)
+        self.dataset, self.scoring = dataset, scoring
+        self._config = dict(config or {})
+        count = _level_count(self._factory, dataset)
+        self.levels = range(1, count + 1)  # pyright: ignore[reportAttributeAccessIssue]  (of this instance, not of the class)
+        super().__init__(**options)
+        self._items: dict[int, Any] = {}
+        self._entry: Mapping[str, Any] = {}
+        _defuse(dataset, datasets[dataset][0])
+
+    def _at(self, level: int) -> Any:
+        """The dataset at a level."""
+        if level not in self._items:
+            curriculum = self._factory.CURRICULA.get(self.dataset)
+            settings: dict[str, Any] = {"seed": 0, "size": 2**31, **self._config}
+            made, config_class = self._factory.DATASETS[self.dataset]
+            try:
+                if curriculum is None or len(self.levels) == 1:
+                    config = config_class(**settings)
+                else:
+                    ladder = curriculum()
+                    ladder.set_global_level(level - 1)
+                    config = _configured(ladder, settings)
+                self._items[level] = made(config)
+            except (TypeError, AssertionError, ValueError) as error:
+                raise ConfigError(f"reasoning-gym {self.dataset}: level {level} with {self._config}: {error}") from error
+        return self._items[level]
+
+    def _item(self, level: int, index: int) -> Mapping[str, Any]:
+        """An item, by nothing but level and index."""
+        items = self._at(level)
+        with using(Generators(index)):
+            try:
+                return items[index]
+            except Exception as error:  # the boundary of somebody else's generator
+                raise EnvFailure("reasoning-gym", f"{self.dataset}[{index}] at level {level}: {error!r}") from error
+
+    @override
+    def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
+        index = int(rng.integers(2**31 - 1))
+        entry = self._item(difficulty, index)
+        question = str(entry["question"])
+        name = hashlib.blake2b(question.encode("utf-8", "replace"), digest_size=8).hexdigest()
+        answer = "" if entry["answer"] is None else str(entry["answer"])
+        return Task(f"reasoning-gym/{self.dataset}/{name}", question, answer, difficulty, {"index": index})
+
+    @override
+    def turn_limit(self, task: Task) -> int:
+        return self.max_replies
+
+    @override
+    def begin(self, task: Task) -> str:
+        self._entry = self._item(task.difficulty, int(task.metadata["index"]))
+        return super().begin(task)
+
+    @override
+    def grade(self, answer: str) -> float:
+        if self.scoring == "exact":
+            return float(_plain(answer) == _plain(self.task.answer) != "")
+        mark = self._mark(answer)
+        return mark if self.scoring == "own" else float(mark >= 1.0 and self._deserved(answer))
+
+    def _mark(self, answer: str) -> float:
+        """The dataset's own, in [0, 1]. Its scorers raise for some wrong answers: these are wrong."""
+        if len(answer) > MAX_ANSWER or (self.dataset in _PARSES and not _harmless(answer)):
+            return 0.0
+        try:
+            with using(Generators(0)):
+                mark = float(self._at(self.task.difficulty).score_answer(answer, self._entry))
+        except (Exception, RecursionError):
+            return 0.0
+        return min(1.0, max(0.0, mark)) if mark == mark else 0.0
+
+    def _deserved(self, answer: str) -> bool:
+        """Whether full marks of a scorer known to be too kind are right."""
+        if self.dataset == "puzzle24":
+            used = sorted(int(number) for number in re.findall(r"[0-9]+", answer))
+            return used == sorted(self._entry["metadata"]["numbers"]) and _exactly(answer, 24)
+        return self.dataset not in STRICTER or _plain(answer) == _plain(self.task.answer)
+
+    @override
+    def expert_action(self) -> str:
+        """The reference answer. Raises Unsupported where the dataset has none."""
+        if self._entry["answer"] is None:
+            raise Unsupported(f"reasoning-gym {self.dataset}: it has no reference answers, so there is no expert.")
+        return self.format.final(self.task.answer)
+
+
+def _level_count(factory: Any, dataset: str) -> int:
+    """As many as the longest ladder of an attribute has steps; 1 without a curriculum."""
+    curriculum = factory.CURRICULA.get(dataset)
+    return 1 if curriculum is None else max((len(attribute.levels) for attribute in curriculum().attributes.values()), default=1)
+
+
+def _configured(ladder: Any, settings: Mapping[str, Any]) -> Any:
+    """The configuration of a curriculum's level, with settings of the user's over it."""
+    config = ladder.generate_configuration({key: settings[key] for key in ("seed", "size")})
+    for key, value in settings.items():
+        if not hasattr(config, key):
+            raise TypeError(f"there is no setting {key!r}")
+        setattr(config, key, value)
+    return config
+
+
+def _defuse(dataset: str, made: type) -> None:
+    """Its module calls `eval` on what a model wrote: there, `eval` reads literals from now on."""
+    lend_to("reasoning_gym")
+    if dataset in _EVALUATES:
+        module = needed(made.__module__, "adapters")
+        module.eval = ast.literal_eval
+
+
+def _harmless(formula: str) -> bool:
+    towers = [int(exponent) for exponent in _NESTED_POWER.findall(formula)]
+    small = len(towers) <= 2 and all(abs(exponent) <= 9 for exponent in towers)
+    return len(formula) <= _MAX_FORMULA and small and _FORMULA.fullmatch(formula) is not None
+
+
+def _exactly(formula: str, value: int) -> bool:
+    """Whether a formula of numbers is that number; a scorer that rounds does not know."""
+    number: Any = needed("sympy", "adapters").parse_expr(formula)
+    return bool(number == value)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+from_reasoning_gym = ReasoningGymEnv
