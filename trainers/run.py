@@ -44,6 +44,7 @@ from turnwise.trainers.pool import LocalPool
 from turnwise.trainers.recipe import Recipe, dump
 from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.sft import SFT, Teacher, encode, texts
+from turnwise.trainers.tagged import Tagged
 from turnwise.trainers.trainer import Step, train
 from turnwise.types import Group, Trajectory
 
@@ -193,7 +194,7 @@ def _resumed(recipe: Recipe, out: Path, console: Console, worlds: Worlds) -> tup
 
 
 async def _demonstrations(recipe: Recipe, sft: SFT, worlds: Worlds, console: Console) -> list[Trajectory]:
-    agent = _teacher(sft.teacher)
+    agent = Tagged(_teacher(sft.teacher)) if sft.tagged else _teacher(sft.teacher)
     envs = [(choice.id, choice.weight, choice.difficulty) for choice in recipe.env]
     problems = recipe.sampler.ask(recipe.sampler.start(envs), sft.demonstrations, _rng(recipe, "demonstrations"))
     seeded: list[tuple[Problem, int]] = [(p, child(recipe.seed, "teacher", i)) for i, p in enumerate(problems)]

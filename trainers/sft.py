@@ -29,6 +29,8 @@ class SFT:
     """Episodes of the teacher to learn from."""
     teacher: str = "expert"
     """"expert" (the environment's own), or `module:function` of `(env, rng) -> str`, or `module:Class` of an agent."""
+    tagged: bool = False
+    """Open each reply with a meta-reasoning tag (`turnwise.trainers.tagged`)."""
     epochs: float = 4.0
     batch_size: int = 32
     """Conversations a step."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from turnwise.errors import InfraError
+from turnwise.errors import InfraError, UnknownName
 from turnwise.trainers.rewards.protocol import LearningShaper, Scene, Shaper, State
 from turnwise.types import Failure, Group, Stop, Trajectory, Turn
 
-__all__ = ["Shaped", "Terms", "add_terms", "answers_to", "distinct_turns", "fail", "shape", "start"]
+__all__ = ["Shaped", "Terms", "add_terms", "answers_to", "check_names", "distinct_turns", "fail", "shape", "start"]
 
 Terms = Mapping[Turn, Mapping[str, float]]
 """What each turn gets; turns are told apart by identity."""
@@ -71,6 +71,14 @@ def distinct_turns(group: Group) -> dict[Turn, list[Trajectory]]:
 def answers_to(trajectory: Trajectory) -> list[str]:
     """[K] what the environment answered to each turn: the next observation, and after the last turn its final word."""
     return [*(turn.observation for turn in trajectory.turns[1:]), trajectory.final][: len(trajectory.turns)]
+
+
+def check_names(where: str, groups: Sequence[Group], names: Iterable[str], scene: Scene) -> None:
+    """Raises UnknownName at the first step of a run for reward terms that no turn has: later they may be rare."""
+    known = {name for group in groups for t in group.trajectories for turn in t.turns for name in turn.reward_terms}
+    for name in names if known and scene.step == 0 else ():
+        if name not in known:
+            raise UnknownName(f"reward term for {where}", name, known)
 
 
 def fail(trajectory: Trajectory, kind: str, error: InfraError) -> Trajectory:

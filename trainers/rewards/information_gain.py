@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -109,4 +109,4 @@ def _without(group: Group, broken: dict[Turn, InfraError]) -> Group:
         error = next((broken[turn] for turn in trajectory.turns if turn in broken), None)
         return trajectory if error is None or trajectory.failed else fail(trajectory, "score", error)
 
-    return Group(group.task, tuple(map(judged, group.trajectories)))
+    return replace(group, trajectories=tuple(map(judged, group.trajectories)))
