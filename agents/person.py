@@ -51,8 +51,12 @@ def _call(format: ActionFormat, tool: Mapping[str, Any], rest: str) -> str:
     properties: Mapping[str, Any] = tool["parameters"]["properties"]
     words, named = _split(rest, properties)
     free = [name for name in properties if name not in named]
-    if len(free) == 1 and words:  # the only one left takes all the words: no need to quote "Mira Tan"
+    needed = [name for name in free if name in tool["parameters"].get("required", [])]
+    bare = not any(mark in rest for mark in "\"'")
+    if words and (len(free) == 1 or (bare and needed == free[:1])):  # takes all the words: no need to quote "Mira Tan"
         words = [" ".join(words)]
+    if free and len(words) > len(free) and properties[free[-1]].get("type") == "string":  # the last text takes the rest
+        words[len(free) - 1 :] = [" ".join(words[len(free) - 1 :])]
     arguments = dict(zip(free, words, strict=False)) | named
     if len(words) > len(free):  # too many: the environment says so better than we could
         arguments |= {f"argument_{i + 1}": word for i, word in enumerate(words[len(free) :])}

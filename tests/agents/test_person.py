@@ -26,8 +26,20 @@ def book(town: str, nights: int, breakfast: bool = False) -> str:
     return f"{town} {nights} {breakfast}"
 
 
+@tool
+def look(words: str, most: int = 5) -> str:
+    """Look for words."""
+    return f"{words} {most}"
+
+
+@tool
+def ask(whom: str, what: str) -> str:
+    """Ask somebody."""
+    return f"{whom} {what}"
+
+
 class Desk(ToolEnv):
-    toolset = (find, book)
+    toolset = (find, book, look, ask)
     levels = range(1, 2)
 
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
@@ -74,6 +86,11 @@ class Plain(TurnEnv):
         ("book Ulm many", "book", {"town": "Ulm", "nights": "many"}),
         ("book a 1 true extra", "book", {"town": "a", "nights": 1, "breakfast": True, "argument_1": "extra"}),
         ("book 'Ulm", "book", {"town": "'Ulm"}),
+        ("ask Vega Who is it?", "ask", {"whom": "Vega", "what": "Who is it?"}),
+        ("ask Vega Tan's name", "ask", {"whom": "Vega", "what": "Tan's name"}),
+        ("look Mira Tan", "look", {"words": "Mira Tan"}),
+        ("look Mira Tan most=3", "look", {"words": "Mira Tan", "most": 3}),
+        ("look 'Mira Tan' 3", "look", {"words": "Mira Tan", "most": 3}),
     ],
 )
 def test_a_line_becomes_a_call(line: str, name: str, arguments: Mapping[str, Any]) -> None:
