@@ -27,13 +27,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split, TurnEnv
-from turnwise.envs.math.datasets import DataSplit
+from turnwise.envs.core import TurnEnv
 from turnwise.envs.math.problem_chain import AREAS, make_problem
+from turnwise.envs.math.questions import QuestionEnv, QuestionOptions
 from turnwise.envs.python_session import PythonSession
-from turnwise.envs.math.questions import QuestionEnv
 from turnwise.envs.tools import tool
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.types import Task
@@ -58,29 +57,13 @@ class MathTools(QuestionEnv):
     def __init__(
         self,
         *,
-        split: Split = "train",
-        difficulty: int | None = None,
-        max_turns: int | None = None,
-        render_mode: str | None = None,
-        action_format: str = "hermes",
-        instructions: bool = True,
         areas: Sequence[str] | None = None,
-        data: str | None = None,
-        data_split: DataSplit = "auto",
         profile: str = "math",
         needs: str = "namespaces",
         wall_s: float = 10.0,
+        **options: Unpack[QuestionOptions],
     ) -> None:
-        super().__init__(
-            split=split,
-            difficulty=difficulty,
-            max_turns=max_turns,
-            render_mode=render_mode,
-            action_format=action_format,
-            instructions=instructions,
-            data=data,
-            data_split=data_split,
-        )
+        super().__init__(**options)
         self.areas = tuple(AREAS if areas is None else areas)
         for area in self.areas:
             if area not in AREAS:

@@ -33,14 +33,13 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split, Transition
+from turnwise.envs.core import Transition
 from turnwise.envs.math.answer_text import last_box
 from turnwise.envs.math.arithmetic import make_arithmetic
-from turnwise.envs.math.datasets import DataSplit
 from turnwise.envs.math.problem_chain import make_problem
-from turnwise.envs.math.questions import QuestionEnv
+from turnwise.envs.math.questions import QuestionEnv, QuestionOptions
 from turnwise.envs.math.random_calculation import make_calculation
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.types import Task
@@ -67,29 +66,13 @@ class TryAgain(QuestionEnv):
     def __init__(
         self,
         *,
-        split: Split = "train",
-        difficulty: int | None = None,
-        max_turns: int | None = None,
-        render_mode: str | None = None,
-        action_format: str = "hermes",
-        instructions: bool = True,
         source: Source = "arithmetic",
-        data: str | None = None,
-        data_split: DataSplit = "auto",
         attempts: int = 5,
         decay: float = 0.5,
         repetition: float = 0.5,
+        **options: Unpack[QuestionOptions],
     ) -> None:
-        super().__init__(
-            split=split,
-            difficulty=difficulty,
-            max_turns=max_turns,
-            render_mode=render_mode,
-            action_format=action_format,
-            instructions=instructions,
-            data=data,
-            data_split=data_split,
-        )
+        super().__init__(**options)
         if source not in _MAKERS:
             raise UnknownName("source of TryAgain", str(source), _MAKERS)
         if attempts < 1:
@@ -112,12 +95,14 @@ class TryAgain(QuestionEnv):
         return 2 * self.attempts
 
     @override
+    def rules(self) -> str:
+        many = f" You have {self.attempts} attempts." if self.attempts > 1 else ""
+        return f"Reply {self.format.final('...')} with your answer.{many}"
+
+    @override
     def begin(self, task: Task) -> str:
         self.said = ()
-        question = self.question(task)
-        self._transcript = [question]
-        many = f" You have {self.attempts} attempts." if self.attempts > 1 else ""
-        return f"{question}\n\nReply {self.format.final('...')} with your answer.{many}" if self.instructions else question
+        return super().begin(task)
 
     @override
     def play(self, action: str) -> Transition:
