@@ -5,11 +5,11 @@
     MBPP            {"task_id": 1, "text" or "prompt": ..., "code": ..., "test_list": ["assert f(1) == 2", ...],
                      "test_setup_code", "test_imports", "challenge_test_list": ...}
     LiveCodeBench   {"question_content": ..., "starter_code": ..., "difficulty": "easy", "public_test_cases": "[{...}]",
-                     "private_test_cases": "[{...}]" or base64 of zlib of a pickled text,
-                     "metadata": "{\\"func_name\\": ...}"}; a test is {"input": ..., "output": ..., "testtype": "stdin" or "functional"}
+                     "private_test_cases": "[{...}]" or base64 of zlib of a pickled text, "metadata": '{"func_name": ...}'};
+                     a test is {"input": ..., "output": ..., "testtype": "stdin" or "functional"}
 
-A path is a file or folder as `turnwise.envs.question_files` has it. Of MBPP's asserts the first is shown, of LiveCodeBench's tests
-the public ones. LiveCodeBench says how difficult its problems are (easy 1, medium 3, hard 5); for the others the level follows
+A path is a file or folder as `turnwise.envs.question_files` has it. Of MBPP's asserts the first is shown, of LiveCodeBench's
+tests the public ones. LiveCodeBench says how difficult its problems are (easy 1, medium 3, hard 5); for the others the level follows
 from the length of the solution. Problems whose asserts need more than functions of plain data (a class of the solution's, say)
 are left out, with a warning.
 """
