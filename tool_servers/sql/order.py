@@ -1,6 +1,6 @@
 """What order a gold query asks for, read from its syntax tree: only an ORDER BY of the outermost SELECT counts.
 
-Needs sqlglot (the extra `sql`). It reads gold queries, which are trusted; it is no wall against a prediction.
+It reads gold queries, which are trusted; it is no wall against a prediction.
 """
 
 from __future__ import annotations

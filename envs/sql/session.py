@@ -1,0 +1,100 @@
+"""The database of an episode: a read-only session in a sandbox, opened at the first query, forked and closed with the episode."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any, Self
+
+from turnwise.envs.sandboxes import level_named, shared_sandbox
+from turnwise.envs.sql.worlds import Engine, World
+from turnwise.errors import EnvFailure, SandboxFailure
+from turnwise.tool_servers.sandbox.blocking import BlockingSession
+from turnwise.tool_servers.sandbox.limits import Limits
+from turnwise.tool_servers.sandbox.protocol import ForkRefused, SessionSpec, Status, ToolResult
+from turnwise.tool_servers.sql.grader import CAPS as GRADING
+from turnwise.tool_servers.sql.worker import Caps
+
+__all__ = ["SqlSession"]
+
+LEASE_S = 3600.0
+"""Seconds without a query after which a forgotten session ends."""
+_FILE = "data.sqlite"
+
+
+class SqlSession:
+    """Queries on one database after the other. Nothing in a session can change, so a deep copy may also be opened anew."""
+
+    def __init__(self, *, engine: Engine, needs: str, query_s: float, shown_rows: int) -> None:
+        self.engine, self.needs = engine, level_named(needs)
+        self.looking = Caps(max_rows=shown_rows, max_kb=16, query_s=query_s, count_rows=10_000)
+        self.grading = replace(GRADING, query_s=query_s)
+        self._world: Callable[[], World] | None = None
+        self._session: BlockingSession | None = None
+
+    def restart(self, world: Callable[[], World]) -> None:
+        """A new episode; `world` makes its database when the first query needs it."""
+        self.close()
+        self._world = world
+
+    def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
+        """A tool of the worker. Raises EnvFailure if the sandbox broke."""
+        try:
+            if self._session is None:
+                assert self._world is not None, "restart() comes first"
+                self._session = self._opened(self._world(), self.looking)
+            return self._session.call(tool, arguments)
+        except SandboxFailure as failure:
+            raise EnvFailure(failure.kind, failure.detail) from failure
+
+    def alone(self, world: World, sql: str) -> Mapping[str, Any] | str:
+        """The whole result of a query on a database in a session that nobody has used, or why it has none."""
+        try:
+            session = self._opened(world, self.grading)
+            try:
+                result = session.call("query", {"sql": sql})
+            finally:
+                session.close()
+        except SandboxFailure as failure:
+            raise EnvFailure(failure.kind, failure.detail) from failure
+        if result.status is Status.OK:
+            return result.value
+        return result.err if result.status is Status.ERROR else f"{result.status}: {result.err}"
+
+    def close(self) -> None:
+        """End the session, if there is one. May be called again."""
+        session, self._session = self._session, None
+        if session is not None:
+            with contextlib.suppress(SandboxFailure):  # it is gone, which is what was wanted
+                session.close()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._session = None
+        if self._session is not None:
+            try:
+                (twin._session,) = self._session.fork([_new_id()])
+            except ForkRefused:
+                pass  # its first query opens another
+            except SandboxFailure as failure:
+                raise EnvFailure(failure.kind, failure.detail) from failure
+        return twin
+
+    def _opened(self, world: World, caps: Caps) -> BlockingSession:
+        files, settings = dict[str, bytes](), asdict(caps) | {"engine": self.engine}
+        if isinstance(world.content, bytes):
+            files[_FILE], settings["database"] = world.content, _FILE
+        else:
+            settings["script"] = world.content
+        disk_mb = 64 + 2 * (len(world.content) >> 20)
+        limits = Limits(wall_s=caps.query_s + 10, calls=100_000, value_kb=2 * caps.max_kb, disk_mb=disk_mb)
+        profile = "duckdb" if self.engine == "duckdb" else "sql"
+        spec = SessionSpec(_new_id(), profile, limits, files, lease_s=LEASE_S, settings=settings)
+        return shared_sandbox(self.needs).open(spec)
+
+
+def _new_id() -> str:
+    return f"sql-{os.urandom(12).hex()}"
