@@ -18,6 +18,10 @@ BUILT_IN = {
     "turnwise/RandomCalculation-v0": "turnwise.envs.math.random_calculation:RandomCalculation",
     "turnwise/TryAgain-v0": "turnwise.envs.math.try_again:TryAgain",
     "turnwise/Lookup-v0": "turnwise.envs.search.lookup:Lookup",
+    "turnwise/MaskedSearch-v0": "turnwise.envs.search.masked_search:MaskedSearch",
+    "turnwise/Router-v0": "turnwise.envs.search.router:Router",
+    "turnwise/Search-v0": "turnwise.envs.search.search:Search",
+    "turnwise/SQL-v0": "turnwise.envs.sql.sql:SQL",
     "turnwise/Sokoban-v0": "turnwise.envs.puzzles.sokoban:Sokoban",
 }
 _registered: dict[str, str] = {}
