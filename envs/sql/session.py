@@ -27,9 +27,9 @@ _FILE = "data.sqlite"
 class SqlSession:
     """Queries on one database after the other. Nothing in a session can change, so a deep copy may also be opened anew."""
 
-    def __init__(self, *, engine: Engine, needs: str, query_s: float, shown_rows: int) -> None:
+    def __init__(self, *, engine: Engine, needs: str, query_s: float) -> None:
         self.engine, self.needs = engine, level_named(needs)
-        self.looking = Caps(max_rows=shown_rows, max_kb=16, query_s=query_s, count_rows=10_000)
+        self.looking = Caps(max_rows=200, max_kb=64, query_s=query_s, count_rows=10_000)
         self.grading = replace(GRADING, query_s=query_s)
         self._world: Callable[[], World] | None = None
         self._session: BlockingSession | None = None

@@ -32,12 +32,13 @@ from typing_extensions import override
 
 from turnwise.envs.core import Split, Transition, TurnEnv, split_of
 from turnwise.envs.options import ToolOptions
-from turnwise.envs.question_files import FileQuestions
+from turnwise.envs.question_files import DataSplit, FileQuestions, Questions
+from turnwise.envs.sql.datasets import FileDatabases, load_questions, notes_of
 from turnwise.envs.sql.explain import bare_query, explained, not_a_query
 from turnwise.envs.sql.questions import LEVELS, make_task
 from turnwise.envs.sql.schema import schema_of
 from turnwise.envs.sql.session import SqlSession
-from turnwise.envs.sql.worlds import Engine, Worlds
+from turnwise.envs.sql.worlds import Databases, Engine, GeneratedDatabases
 from turnwise.envs.tools import tool
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.tool_servers.sandbox.protocol import Status
@@ -49,13 +50,19 @@ __all__ = ["SQL"]
 _JUDGE = Grader([b""])
 """Compares results; it opens nothing."""
 _ARGUMENTS = {"list_tables": "", "describe": "table", "query": "sql"}
+_ALL_COLUMNS: Mapping[Engine, str] = {
+    "sqlite": "SELECT m.name, group_concat(c.name, '|') FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c GROUP BY 1",
+    "duckdb": "SELECT table_name, string_agg(column_name, '|') FROM information_schema.columns GROUP BY 1",
+}
 _TRIES = 10_000
 
 
 class SQL(FileQuestions):
     """Questions about databases; reward 1 for a query that is right on every database, else 0. See the module for the levels.
 
-    engine: "sqlite", or "duckdb" (the extra of that name).
+    data: a folder of Spider or BIRD, or one of its files, to ask its questions instead.
+    data_split: the split of its questions: "auto" (as the file is called), "hash", "train" or "test".
+    engine: "sqlite", or "duckdb" (the extra of that name) for generated databases.
     query_s: seconds that one query may take.
     shown_rows: rows of a result that are shown.
     needs: the weakest sandbox that will do: "namespaces", or "landlock", "rlimits" (see `turnwise.tool_servers.sandbox`).
@@ -67,6 +74,8 @@ class SQL(FileQuestions):
     def __init__(
         self,
         *,
+        data: str | None = None,
+        data_split: DataSplit = "auto",
         engine: Engine = "sqlite",
         query_s: float = 5.0,
         shown_rows: int = 30,
@@ -78,9 +87,14 @@ class SQL(FileQuestions):
             raise UnknownName("engine of SQL", str(engine), ("sqlite", "duckdb"))
         if shown_rows < 1 or not query_s > 0:
             raise ConfigError(f"SQL: shown_rows must be at least 1 and query_s above 0, got {shown_rows} and {query_s}.")
+        if data is not None and engine != "sqlite":
+            raise ConfigError(f"SQL: the databases of Spider and BIRD are SQLite files, got engine={engine!r}; leave one out.")
+        self.questions = None if data is None else Questions(data, load_questions(data, split=data_split))
+        self.level_of_data = options.get("difficulty")
         self.engine: Engine = engine
-        self._session = SqlSession(engine=engine, needs=needs, query_s=query_s, shown_rows=shown_rows)
-        self._worlds: Worlds | None = None
+        self.shown_rows = shown_rows
+        self._session = SqlSession(engine=engine, needs=needs, query_s=query_s)
+        self._databases: Databases | None = None
         self.done: frozenset[tuple[str, str]] = frozenset()
         """(tool, argument) of what was called in this episode."""
         self._why = ""
@@ -100,7 +114,8 @@ class SQL(FileQuestions):
         if found is None:
             return explained(table, f"No such table: {table[:100]}. Tables: {', '.join(creates)}.", dict.fromkeys(creates, ()))
         self.done |= {("describe", found)}
-        notes = [f"- {at.partition('.')[2]}: {note}" for at, note in self._notes().items() if at.startswith(f"{found}.")]
+        start = f"{found}.".lower()
+        notes = [f"- {at[len(start) :]}: {note}" for at, note in self._notes().items() if at.lower().startswith(start)]
         quoted = '"' + found.replace('"', '""') + '"'
         parts = [
             creates[found],
@@ -143,9 +158,8 @@ class SQL(FileQuestions):
     @override
     def begin(self, task: Task) -> str:
         self.done, self._why = frozenset(), ""
-        worlds = Worlds(task, self.engine)
-        self._worlds = worlds
-        self._session.restart(lambda: worlds[0])
+        self._databases = FileDatabases(task) if "data" in task.metadata else GeneratedDatabases(task, self.engine)
+        self._session.restart(self._databases.first)
         return super().begin(task)
 
     @override
@@ -155,17 +169,19 @@ class SQL(FileQuestions):
 
     @override
     def grade(self, answer: str) -> float:
-        worlds, sql = self._worlds, bare_query(answer)
-        assert worlds is not None, "begin() comes first"
-        self._why = not_a_query(sql)
-        for number in range(0 if self._why else len(worlds)):
-            world = worlds[number]
-            verdict = _JUDGE.judge(world.gold, [self._session.alone(world, sql)])
-            if verdict.score < 1.0:
-                where = " (on a database with the same tables and other rows)" if number else ""
-                self._why = f"{verdict.reason[:1].upper()}{verdict.reason[1:].rstrip('.')}{where}."
-                break
+        sql = bare_query(answer)
+        self._why = not_a_query(sql) or self._difference(sql)
         return 0.0 if self._why else 1.0
+
+    def _difference(self, sql: str) -> str:
+        """Why a query is not the gold query, "" if it is: the first database on which it answers something else."""
+        assert self._databases is not None, "begin() comes first"
+        for number, world in enumerate(self._databases):
+            wrong = _JUDGE.judge(world.gold, [self._session.alone(world, sql)]).reason
+            if wrong:
+                where = " (on a database with the same tables and other rows)" if number else ""
+                return f"{wrong[:1].upper()}{wrong[1:].rstrip('.')}{where}."
+        return ""
 
     @override
     def _answer(self, answer: str) -> Transition:
@@ -183,7 +199,7 @@ class SQL(FileQuestions):
     def _run(self, sql: str) -> str:
         result = self._session.call("query", {"sql": sql})
         if result.status is Status.OK:
-            return _shown(result.value)
+            return _shown(result.value, self.shown_rows)
         if result.status is not Status.ERROR:
             return result.err
         return explained(sql, result.err, self._columns() if "such" in result.err else {}, self.engine)
@@ -195,21 +211,21 @@ class SQL(FileQuestions):
 
     def _columns(self) -> Mapping[str, Iterable[str]]:
         """Table -> its columns, as a hint of what may have been meant."""
-        return {table.name: [c.name for c in table.columns] for table in self._schema().all_tables}
+        result = self._session.call("query", {"sql": _ALL_COLUMNS[self.engine]})
+        return {table: columns.split("|") for table, columns in result.value["rows"]} if result.status is Status.OK else {}
 
     def _notes(self) -> Mapping[str, str]:
-        return self._schema().notes()
-
-    def _schema(self) -> Any:
-        return schema_of(self.task.metadata["seed"], self.task.difficulty)
+        about = self.task.metadata
+        return notes_of(about["data"]["database"]) if "data" in about else schema_of(about["seed"], self.task.difficulty).notes()
 
 
-def _shown(result: Mapping[str, Any]) -> str:
+def _shown(result: Mapping[str, Any], most: int) -> str:
     """A result as text, one row a line, texts in quotes so that spaces can be seen."""
-    rows: list[list[Any]] = result["rows"]
+    rows: list[list[Any]] = result["rows"][:most]
     lines = [" | ".join(result["columns"]), *(" | ".join(map(_cell, row)) for row in rows)]
-    count = f"({len(rows)} row{'s' * (len(rows) != 1)}{' shown' if result['more_rows'] else ''}. {result['note']}".rstrip() + ")"
-    return "\n".join([*lines, count])
+    if more := result["more_rows"] + len(result["rows"]) - len(rows):
+        return "\n".join([*lines, f"({len(rows)} rows shown, {more:,} more left out)"])
+    return "\n".join([*lines, f"({len(rows)} row{'s' * (len(rows) != 1)})", *([result["note"]] if result["note"] else [])])
 
 
 def _cell(value: Any) -> str:

@@ -10,10 +10,14 @@ from __future__ import annotations
 import math
 import sqlite3
 import threading
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import count
+from typing import Any, Literal, Self
+
+from typing_extensions import override
 
 from turnwise.envs.sql.rows import as_script, in_sqlite, rows_of
 from turnwise.envs.sql.schema import schema_of
@@ -22,7 +26,7 @@ from turnwise.tool_servers.sql.compare import Table, difference
 from turnwise.tool_servers.sql.grader import Answer, Gold
 from turnwise.types import Task
 
-__all__ = ["NEIGHBOURS", "Engine", "World", "Worlds"]
+__all__ = ["NEIGHBOURS", "Databases", "Engine", "GeneratedDatabases", "World"]
 
 Engine = Literal["sqlite", "duckdb"]
 NEIGHBOURS = 3
@@ -40,33 +44,52 @@ class World:
     gold: Gold
 
 
-class Worlds:
-    """The explored database, then its neighbours, each made when it is asked for; equal tasks, equal worlds. Forks share them."""
+class Databases(ABC):
+    """The explored database of a task, then its neighbours, each made when it is asked for. Forks share them."""
 
-    def __init__(self, task: Task, engine: Engine = "sqlite") -> None:
-        self._task, self._engine = task, engine
+    def __init__(self, task: Task) -> None:
+        self.task = task
         self._made: list[World] = []
-        self._attempts = iter(range(_TRIES))
         self._lock = threading.Lock()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Worlds:
+    @abstractmethod
+    def _next(self, made: Sequence[World]) -> World | None:
+        """The one after those; None after the last."""
+
+    def first(self) -> World:
+        """The one that is explored."""
+        return next(iter(self))
+
+    def __iter__(self) -> Iterator[World]:
+        for number in count():
+            with self._lock:
+                if number == len(self._made):
+                    world = self._next(self._made)
+                    if world is None:
+                        return
+                    self._made.append(world)
+                world = self._made[number]
+            yield world
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
-    def __len__(self) -> int:
-        return 1 + NEIGHBOURS
 
-    def __getitem__(self, index: int) -> World:
-        if index >= len(self):
-            raise IndexError(index)
-        with self._lock:
-            while len(self._made) <= index:
-                self._made.append(self._next())
-            return self._made[index]
+class GeneratedDatabases(Databases):
+    """Of a generated task; equal tasks, equal databases."""
 
-    def _next(self) -> World:
-        task, about = self._task, self._task.metadata
+    def __init__(self, task: Task, engine: Engine = "sqlite") -> None:
+        super().__init__(task)
+        self._engine = engine
+        self._attempts = iter(range(_TRIES))
+
+    @override
+    def _next(self, made: Sequence[World]) -> World | None:
+        if len(made) > NEIGHBOURS:
+            return None
+        task, about = self.task, self.task.metadata
         schema = schema_of(about["seed"], task.difficulty)
-        first = self._made[0].gold.answers[0].table if self._made else None
+        first = made[0].gold.answers[0].table if made else None
         for attempt in self._attempts:
             rows = rows_of(schema, (about["seed"], about["number"], attempt))
             with closing(in_sqlite(schema, rows)) as db:
