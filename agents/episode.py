@@ -40,7 +40,10 @@ class Limits:
 
 
 class Episode:
-    """Mutable and short-lived: `begin`, `advance` until it says False, `finish`. Failures end it; they never raise out of it."""
+    """Mutable and short-lived: `begin`, `advance` (or `sample` and `play`) until it says False, `finish`.
+
+    Failures end it; they never raise out of it.
+    """
 
     def __init__(self, agent: Agent, env: gymnasium.Env[Any, Any], problem: Problem, *, seed: int, limits: Limits) -> None:
         """`seed` is the seed of the agent's sampling; the environment's is in the problem."""
@@ -67,24 +70,45 @@ class Episode:
                 raise error.__cause__ from None  # a wrong option is the caller's to mend, not the world's failure
             self._fail(error)
 
+    @property
+    def task(self) -> Task:
+        return self._task or Task(f"{self.problem.env_id}:{self.problem.seed}", "", "", 0)
+
     async def advance(self) -> bool:
         """Play one turn; False once the episode is over."""
+        reply = await self.sample()
+        return reply is not None and await self.play(reply)
+
+    async def sample(self, agent: Agent | None = None) -> Reply | None:
+        """The next reply, by the episode's agent or another; None once the episode is over."""
         if self.stop is not None:
-            return False
+            return None
+        moment = Moment(
+            self.env, self._observation, self._role, self.leaf, self._ids, child(self.seed, self._depth), self.session
+        )
         try:
-            moment = Moment(
-                self.env, self._observation, self._role, self.leaf, self._ids, child(self.seed, self._depth), self.session
-            )
-            reply = await self.agent.reply(moment)
-            if reply is None:
-                self._end(Stop.TOKENS)
-                return False
+            reply = await (agent or self.agent).reply(moment)
+        except (InfraError, Broken) as error:
+            self._fail(error)
+            return None
+        if reply is None:
+            self._end(Stop.TOKENS)
+        return reply
+
+    async def play(self, reply: Reply, *, given: bool = False) -> bool:
+        """Do what a reply says; False once the episode is over. `given`: the policy did not say it."""
+        try:
             started = self.limits.clock()
             result = await self._call(lambda: self.env.step(reply.text))
-            self._record(reply, result, self.limits.clock() - started)
+            self._record(reply, result, self.limits.clock() - started, given)
         except (InfraError, Broken) as error:
             self._fail(error)
         return self.stop is None
+
+    def give_up(self) -> None:
+        """End here: what the group may spend is spent."""
+        if self.stop is None:
+            self._end(Stop.BUDGET)
 
     def fork(self, seed: int) -> Episode:
         """A twin that shares every turn so far and goes on with its own environment and sampling seed.
@@ -108,14 +132,13 @@ class Episode:
     def finish(self) -> Trajectory:
         """The trajectory so far; frees what the agent kept for the conversation."""
         self.agent.release(self.session)
-        task = self._task or Task(f"{self.problem.env_id}:{self.problem.seed}", "", "", 0)
         stop = self.stop or Stop.TRUNCATED
-        return Trajectory(task, self.problem.env_id, self.problem.seed, self.leaf, stop, self.failure, self._observation)
+        return Trajectory(self.task, self.problem.env_id, self.problem.seed, self.leaf, stop, self.failure, self._observation)
 
     async def _call(self, call: Callable[[], Any]) -> Any:
         return await call_env(call, inline=self._inline, deadline_s=self.limits.step_deadline_s)
 
-    def _record(self, reply: Reply, result: Any, duration_s: float) -> None:
+    def _record(self, reply: Reply, result: Any, duration_s: float, given: bool) -> None:
         observation, reward, terminated, truncated, info = checked_step(result)
         terms: Mapping[str, float] = info["reward_terms"] or {"reward": reward}
         role: str = info["role"]
@@ -135,6 +158,7 @@ class Episode:
             version=reply.version,
             duration_s=duration_s,
             parent=self.leaf,
+            given=given,
         )
         self._ids = (*self._ids, *reply.context_ids, *reply.action_ids)
         self._observation, self._role = observation, role

@@ -168,6 +168,7 @@ def _turn_row(turn: Turn, parent: int) -> dict[str, Any]:
         "stop_reason": turn.stop_reason,
         "version": turn.version,
         "duration_s": _number(turn.duration_s),
+        **({"given": True} if turn.given else {}),
     }
 
 
@@ -188,6 +189,7 @@ def _turn(row: Mapping[str, Any], turns: Sequence[Turn]) -> Turn:
         version=int(row["version"]),
         duration_s=float(row["duration_s"]),
         parent=None if row["parent"] == -1 else _at(turns, row["parent"], "parent"),
+        given=bool(row.get("given", False)),
     )
 
 

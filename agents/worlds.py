@@ -74,16 +74,19 @@ class Worlds:
     @asynccontextmanager
     async def episode(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> AsyncGenerator[Episode]:
         """An episode in a borrowed environment, begun; the environment goes back at the end whatever happens."""
-        env = self.take(problem.env_id)
-        episode = Episode(agent, env, problem, seed=seed, limits=limits)
+        episode = self.prepare(agent, problem, seed=seed, limits=limits)
         try:
             await episode.begin()
             yield episode
         except BaseException:
             agent.release(episode.session)
-            await self.give_back(problem.env_id, env, broken=True)
+            await self.give_back(problem.env_id, episode.env, broken=True)
             raise
-        await self.give_back(problem.env_id, env, broken=episode.failure is not None)
+        await self.give_back(problem.env_id, episode.env, broken=episode.failure is not None)
+
+    def prepare(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> Episode:
+        """An episode in a borrowed environment, not begun; who asks gives the environment back."""
+        return Episode(agent, self.take(problem.env_id), problem, seed=seed, limits=limits)
 
     async def play(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> Trajectory:
         """One whole episode."""

@@ -7,6 +7,7 @@ import inspect
 import sys
 from typing import Any
 
+from turnwise.trainers.pool import Budget
 from turnwise.trainers.recipe import Recipe
 
 __all__ = ["explain"]
@@ -28,6 +29,7 @@ def explain(recipe: Recipe) -> str:
         f"then {recipe.epochs * recipe.minibatches} optimiser step(s); {recipe.steps} steps",
         f"tasks          {_component(recipe.sampler)}",
         f"rollouts       {_component(recipe.rollout)}",
+        *([f"budget         {_component(recipe.budget)}"] if recipe.budget != Budget() else []),
         *(f"reward         {_component(shaper)}" for shaper in recipe.rewards),
         f"advantage      {_component(recipe.advantage)}",
         *(f"transform      {_component(transform)}" for transform in recipe.transform),

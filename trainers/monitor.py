@@ -26,6 +26,7 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
     `groups_zero_variance` is among groups of two or more survivors, `groups_of_one` and `groups_empty` among all groups;
     `failures/<kind>` counts trajectories. `reward_std` is the mean over groups of two or more of the sample standard deviation.
+    `spent/tokens` and `spent/tool_calls` are sums over the step, each shared or abandoned turn once.
     `reward/<term>` and `reward_std/<term>` are the same of a single term, summed over a trajectory's turns.
     """
     trajectories = [t for group in groups for t in group.trajectories]
@@ -48,6 +49,9 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "tool_calls": _mean([sum(turn.tool_calls for turn in t.turns) for t in alive]),
         "truncated_turns": _share(t.stop is Stop.TRUNCATED for t in alive),
         "truncated_tokens": _share(t.stop is Stop.TOKENS for t in alive),
+        "truncated_budget": _share(t.stop is Stop.BUDGET for t in alive),
+        "spent/tokens": float(sum(group.spent.tokens for group in groups)),
+        "spent/tool_calls": float(sum(group.spent.tool_calls for group in groups)),
     }
     kinds = Counter(t.failure.kind for t in trajectories if t.failure)
     failures = {f"failures/{kind}": float(n) for kind, n in sorted(kinds.items())}

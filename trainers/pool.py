@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from turnwise.agents.agent import Agent
+from turnwise.agents.agent import Agent, ExpertAgent
 from turnwise.agents.episode import Episode, Limits, Problem
 from turnwise.agents.worlds import Worlds, first_error
 from turnwise.seeds import child
-from turnwise.trainers.rollouts.protocol import Rollout
-from turnwise.types import Group, Trajectory
+from turnwise.trainers.rollouts.protocol import Ended, Event, Grow, Paused, Played, Rollout, Sampled
+from turnwise.types import Group, Spent, Task, Trajectory, Turn
 
-__all__ = ["LocalPool", "RolloutPool"]
+__all__ = ["Budget", "LocalPool", "RolloutPool"]
 
 
 class RolloutPool(Protocol):
@@ -29,6 +29,18 @@ class RolloutPool(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Most that one group may cost; 0 is no bound. Who would go on beyond it ends with Stop.BUDGET."""
+
+    tokens: int = 0
+    """Sampled by the policy."""
+    tool_calls: int = 0
+
+    def allows(self, spent: Spent) -> bool:
+        return (not self.tokens or spent.tokens < self.tokens) and (not self.tool_calls or spent.tool_calls < self.tool_calls)
+
+
 class LocalPool:
     """Rollouts on this process's event loop."""
 
@@ -39,12 +51,14 @@ class LocalPool:
         rollout: Rollout,
         *,
         limits: Limits,
+        budget: Budget | None = None,
         concurrency: int = 256,
         done: Callable[[Trajectory], None] = lambda _: None,
     ) -> None:
         """`concurrency` bounds the episodes in flight; `done` is called once per finished trajectory (progress bars)."""
         self.worlds, self.agent, self.rollout, self.limits, self.done = worlds, agent, rollout, limits, done
-        self._gate = asyncio.Semaphore(concurrency)
+        self.budget = budget or Budget()
+        self.gate = asyncio.Semaphore(concurrency)
 
     async def collect(self, problems: Sequence[Problem], seed: int) -> list[Group]:
         try:
@@ -61,29 +75,13 @@ class LocalPool:
         grower = _Grower(self, problem, seed)
         try:
             async with asyncio.TaskGroup() as tasks:
-                grower.grow(tasks, None)
-        finally:
-            await grower.close()
-        trajectories = tuple(task.result() for task in grower.running)
-        known = next((t for t in trajectories if not t.failed), trajectories[0])
-        return Group(known.task, trajectories)
-
-    async def play(self, episode: Episode, grower: _Grower, tasks: asyncio.TaskGroup) -> Trajectory:
-        """Drive one episode to its end, telling the strategy after every turn."""
-        while True:
-            before = episode.leaf
-            going = await episode.advance()
-            if episode.leaf is not None and episode.leaf is not before:
-                grower.tell(tasks, episode)
-            if not going:
-                break
-        trajectory = episode.finish()
-        self.done(trajectory)
-        return trajectory
-
-    @property
-    def gate(self) -> asyncio.Semaphore:
-        return self._gate
+                grower.grow(tasks, None, None)
+        except BaseException:
+            await grower.close(broken=True)
+            raise
+        await grower.close(broken=False)
+        trajectories = tuple(t for task in grower.running if (t := task.result()) is not None)
+        return Group(grower.task(trajectories), trajectories, grower.spent)
 
 
 class _Grower:
@@ -92,49 +90,107 @@ class _Grower:
     def __init__(self, pool: LocalPool, problem: Problem, seed: int) -> None:
         self.pool, self.problem, self.seed = pool, problem, seed
         self.state: Any = pool.rollout.start(np.random.default_rng(child(seed, "strategy")))
-        self.running: list[asyncio.Task[Trajectory]] = []
-        self.forked: list[Episode] = []
-        """Forks whose environments are still open."""
+        self.running: list[asyncio.Task[Trajectory | None]] = []
+        self.spent = Spent()
+        self._open: dict[Episode, bool] = {}
+        """Episodes whose environments are open, and whether those are copies (the others are borrowed, and used again)."""
+        self._paused: dict[Turn | None, Episode] = {}
 
-    async def close(self) -> None:
-        """Close the environments of forks that never came to an end: a cancelled task may not even have begun."""
-        while self.forked:
-            await self._close(self.forked[-1])
+    def task(self, trajectories: Sequence[Trajectory]) -> Task:
+        known = next((t for t in trajectories if not t.failed), trajectories[0] if trajectories else None)
+        return known.task if known else next(iter(self._paused.values())).task
 
-    def tell(self, tasks: asyncio.TaskGroup, episode: Episode) -> None:
-        assert episode.leaf is not None
-        self.state = self.pool.rollout.tell(self.state, episode.leaf)
-        self.grow(tasks, episode)
+    async def close(self, *, broken: bool) -> None:
+        """Close what is open: paused episodes; after a cancellation, forks whose task may not even have begun."""
+        while self._open:
+            await self._close(next(iter(self._open)), broken=broken)
 
-    def grow(self, tasks: asyncio.TaskGroup, episode: Episode | None) -> None:
+    def grow(self, tasks: asyncio.TaskGroup, event: Event | None, episode: Episode | None) -> None:
+        """Tell the strategy what happened (nothing, at the beginning) in an episode, and begin what it wishes then."""
+        if event is not None:
+            self.state = self.pool.rollout.tell(self.state, event)
         wishes, self.state = self.pool.rollout.ask(self.state)
         for wish in wishes:
             seed = child(self.seed, "rollout", len(self.running))
-            if wish.node is None:
-                work = self._fresh(seed, tasks)
-            elif episode is not None and wish.node is episode.leaf:
-                work = self._forked(episode.fork(seed), tasks)
-            else:
-                raise ValueError(f"{type(self.pool.rollout).__name__}: a fork can only be asked for at the turn just told.")
-            self.running.append(tasks.create_task(work))
+            forked = self._forked(wish, seed, episode if isinstance(event, Sampled | Played) else None)
+            self.running.append(tasks.create_task(self._run(forked, wish, seed, tasks)))
 
-    async def _fresh(self, seed: int, tasks: asyncio.TaskGroup) -> Trajectory:
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self.pool.gate)
-            world = self.pool.worlds.episode(self.pool.agent, self.problem, seed=seed, limits=self.pool.limits)
-            episode = await stack.enter_async_context(world)
-            return await self.pool.play(episode, self, tasks)
+    def _forked(self, wish: Grow, seed: int, here: Episode | None) -> Episode | None:
+        """A fork at a wish's node; None for a fresh start at the task."""
+        source = self._paused.get(wish.node)
+        if source is None and wish.node is None:
+            return None
+        if source is None and here is not None and here.leaf is wish.node:
+            source = here
+        if source is None:
+            name = type(self.pool.rollout).__name__
+            raise ValueError(f"{name}: a fork can only be asked for at the turn just told, or where a trajectory paused.")
+        episode = source.fork(seed)
+        self._open[episode] = True
+        return episode
 
-    def _forked(self, episode: Episode, tasks: asyncio.TaskGroup) -> Coroutine[Any, Any, Trajectory]:
-        self.forked.append(episode)
-        return self._twin(episode, tasks)
+    async def _fresh(self, seed: int) -> Episode:
+        episode = self.pool.worlds.prepare(self.pool.agent, self.problem, seed=seed, limits=self.pool.limits)
+        self._open[episode] = False
+        await episode.begin()
+        return episode
 
-    async def _twin(self, episode: Episode, tasks: asyncio.TaskGroup) -> Trajectory:
+    async def _run(self, forked: Episode | None, wish: Grow, seed: int, tasks: asyncio.TaskGroup) -> Trajectory | None:
+        """Play one wish to its end, or to its pause (None), telling the strategy on the way."""
         async with self.pool.gate:
-            trajectory = await self.pool.play(episode, self, tasks)
-        await self._close(episode)
+            episode = forked or await self._fresh(seed)
+            if wish.expert:
+                episode = await self._guide(episode, wish.turns)
+            else:
+                await self._play(episode, wish.turns, tasks)
+            trajectory = None if episode.stop is None else episode.finish()
+            if trajectory is not None:
+                await self._close(episode, broken=False)
+        if trajectory is None:
+            self._paused[episode.leaf] = episode
+            self.grow(tasks, Paused(episode.leaf), episode)
+        else:
+            self.pool.done(trajectory)
+            self.grow(tasks, Ended(trajectory), episode)
         return trajectory
 
-    async def _close(self, episode: Episode) -> None:
-        self.forked.remove(episode)
-        await self.pool.worlds.give_back(self.problem.env_id, episode.env, broken=True)
+    async def _play(self, episode: Episode, turns: int, tasks: asyncio.TaskGroup) -> None:
+        """Turn by turn to the end, or to the pause after `turns` (0: never)."""
+        going, played = True, 0
+        while going and (played < turns or not turns):
+            if not self.pool.budget.allows(self.spent):
+                episode.give_up()
+            reply = await episode.sample()
+            if reply is None:
+                return
+            self.spent += Spent(tokens=len(reply.action_ids))
+            self.grow(tasks, Sampled(episode.leaf, reply), episode)
+            before = episode.leaf
+            going = await episode.play(reply)
+            if episode.leaf is not None and episode.leaf is not before:
+                self.spent += Spent(tool_calls=episode.leaf.tool_calls)
+                self.grow(tasks, Played(episode.leaf, over=not going), episode)
+            played += 1
+
+    async def _guide(self, episode: Episode, turns: int) -> Episode:
+        """The environment's expert plays, at most `turns`, and stops one turn before it would end the episode."""
+        expert = ExpertAgent(getattr(self.pool.agent, "template", None))
+        for _ in range(turns):
+            reply = await episode.sample(expert)
+            if reply is None:
+                break
+            before = episode.fork(child(episode.seed, "guide"))
+            self._open[before] = True
+            going = await episode.play(reply, given=True)
+            self.spent += Spent(tool_calls=episode.leaf.tool_calls if episode.leaf else 0)
+            if not going and episode.failure is None:
+                await self._close(episode, broken=False)
+                return before
+            await self._close(before, broken=False)
+        return episode
+
+    async def _close(self, episode: Episode, *, broken: bool) -> None:
+        copied = self._open.pop(episode)
+        if episode.stop is None:
+            self.pool.agent.release(episode.session)
+        await self.pool.worlds.give_back(self.problem.env_id, episode.env, broken=broken or copied or episode.failure is not None)

@@ -28,6 +28,7 @@ from turnwise.trainers.losses.protocol import Loss
 from turnwise.trainers.optimizers import AdamW, MuonAdamW
 from turnwise.trainers.policies.protocol import Policy
 from turnwise.trainers.policies.scratch import Scratch
+from turnwise.trainers.pool import Budget
 from turnwise.trainers.rewards.protocol import Shaper
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.rollouts.protocol import Rollout
@@ -82,6 +83,7 @@ class Recipe:
     warm_start: SFT | None = None
     sampler: Sampler = field(default_factory=Uniform)
     rollout: Rollout = field(default_factory=Independent)
+    budget: Budget = field(default_factory=Budget)
     rewards: tuple[Shaper, ...] = ()
     advantage: Advantage = field(default_factory=GRPO)
     transform: tuple[Transform, ...] = ()
@@ -172,7 +174,10 @@ _PACKAGES = {
 _LISTS = ("rewards", "transform")
 """Slots that hold any number of methods, in order."""
 _MODULES: dict[str, ModuleType] = {"aggregate": aggregates, "optimizer": optimizers}
-_RECORDS: dict[str, type] = {"lora": Lora, "warm_start": SFT, "critic": Critic, "evaluate": Evaluate, "env": EnvChoice}
+_RECORDS: dict[str, type] = {
+    **{"lora": Lora, "warm_start": SFT, "critic": Critic},
+    **{"evaluate": Evaluate, "env": EnvChoice, "budget": Budget},
+}
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

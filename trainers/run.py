@@ -258,7 +258,12 @@ async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> 
         _cut(live.folder / "trajectories.jsonl", state.extra["trajectories_bytes"])
     first = state.step if state else 0
     scene = Scene(engine=live.engine, template=live.template, policy=live.model)
-    pool = LocalPool(live.worlds, live.agent, recipe.rollout, limits=_limits(recipe), concurrency=recipe.concurrency)
+    pool = LocalPool(
+        *(live.worlds, live.agent, recipe.rollout),
+        limits=_limits(recipe),
+        budget=recipe.budget,
+        concurrency=recipe.concurrency,
+    )
     logbook = Logbook(live.folder, wandb=wandb, resume=state is not None, first=first)
     history: list[dict[str, float]] = read_metrics(live.folder / "metrics.jsonl")
     try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Failure", "Group", "Stop", "Task", "Trajectory", "Turn"]
+__all__ = ["Failure", "Group", "Spent", "Stop", "Task", "Trajectory", "Turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Stop(StrEnum):
     """The environment's turn limit was reached."""
     TOKENS = "tokens"
     """The agent ran out of its token budget for the whole conversation."""
+    BUDGET = "budget"
+    """The group's budget of sampled tokens or tool calls was spent."""
     FAILED = "failed"
     """Infrastructure broke; the trajectory is in no baseline and no loss."""
 
@@ -87,6 +89,8 @@ class Turn:
     duration_s: float
     """Seconds the environment took for the step; measured by the caller, never part of what must replay."""
     parent: Turn | None = None
+    given: bool = False
+    """Whether the reply was put there (by an expert) and not sampled by the policy: seen, never trained."""
 
     @property
     def state(self) -> str:
@@ -145,8 +149,22 @@ class Trajectory:
     def turn_of_token(self) -> tuple[int, ...]:
         """[T] index of the turn that sampled the token; -1 where the token is not the policy's."""
         return tuple(
-            index for k, turn in enumerate(self.turns) for index in (-1,) * len(turn.context_ids) + (k,) * len(turn.action_ids)
+            index
+            for k, turn in enumerate(self.turns)
+            for index in (-1,) * len(turn.context_ids) + (-1 if turn.given else k,) * len(turn.action_ids)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a group cost: every reply and tool call once, those of abandoned and broken branches included."""
+
+    tokens: int = 0
+    """Sampled by the policy."""
+    tool_calls: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.tokens + other.tokens, self.tool_calls + other.tool_calls)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +173,7 @@ class Group:
 
     task: Task
     trajectories: tuple[Trajectory, ...]
+    spent: Spent = Spent()
 
     @property
     def survivors(self) -> tuple[Trajectory, ...]:

@@ -25,8 +25,8 @@ from turnwise.trainers.batch import collate
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.pool import LocalPool
 from turnwise.trainers.rollouts.independent import Independent
-from turnwise.trainers.rollouts.protocol import Grow
-from turnwise.types import Group, Stop, Task, Trajectory, Turn
+from turnwise.trainers.rollouts.protocol import Event, Grow, Played
+from turnwise.types import Group, Stop, Task, Trajectory
 
 LIMITS = Limits(step_deadline_s=5.0)
 
@@ -198,9 +198,9 @@ class ForkOnce:
         forked = bool(state) and state[0].node is not None
         return state or (), None if forked or state is None else ()
 
-    def tell(self, state: tuple[Grow, ...] | None, turn: Turn) -> tuple[Grow, ...] | None:
-        here = state is not None and len(turn.path()) == self.depth
-        return (Grow(turn),) * self.forks if here else state
+    def tell(self, state: tuple[Grow, ...] | None, event: Event) -> tuple[Grow, ...] | None:
+        here = state is not None and isinstance(event, Played) and len(event.turn.path()) == self.depth
+        return (Grow(event.turn),) * self.forks if here and isinstance(event, Played) else state
 
 
 @pytest.mark.parametrize("concurrency", [1, 64])
@@ -228,8 +228,9 @@ def torch_equal(a: Any, b: Any) -> bool:
 
 def test_a_fork_may_only_be_asked_for_at_the_turn_just_told():
     class Late(ForkOnce):
-        def tell(self, state: Any, turn: Turn) -> Any:
-            return (Grow(turn.path()[0]),) if len(turn.path()) == 2 else ()
+        def tell(self, state: Any, event: Event) -> Any:
+            late = isinstance(event, Played) and len(event.turn.path()) == 2
+            return (Grow(event.turn.path()[0]),) if late and isinstance(event, Played) else ()
 
     with pytest.raises(ValueError, match="Late: a fork can only be asked for at the turn just told"):
         collect(make(Late(), ExpertAgent()), 1)

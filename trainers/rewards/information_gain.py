@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from turnwise.errors import ConfigError, InfraError
 from turnwise.trainers.rewards.protocol import Scene
-from turnwise.trainers.shaping import add_terms, distinct_turns, fail
-from turnwise.types import Group, Trajectory, Turn
+from turnwise.trainers.shaping import add_terms, distinct_turns, failed
+from turnwise.types import Group, Turn
 
 __all__ = ["InformationGain"]
 
@@ -56,13 +56,17 @@ class InformationGain:
         turns = [(turn, group) for group in answerable for turn in distinct_turns(group)]
         scores = await asyncio.gather(*(self._score(turn, group.task.answer, scene) for turn, group in turns))
         values = {turn: value for (turn, _), value in zip(turns, scores, strict=True)}
-        broken = {turn: value for turn, value in values.items() if isinstance(value, InfraError)}
-        if broken:
-            groups = [_without(group, broken) for group in groups]
-            answerable = [group for group in groups if group.survivors and self._has_answer(group)]
+        broken = {
+            trajectory: value
+            for group in answerable
+            for trajectory in group.survivors
+            for value in [values[turn] for turn in reversed(trajectory.turns)]
+            if isinstance(value, InfraError)
+        }
+        groups = failed(groups, broken, "score")
         known = {turn: value for turn, value in values.items() if not isinstance(value, InfraError)}
         terms: dict[Turn, dict[str, float]] = {}
-        for trajectory in (t for group in answerable for t in group.survivors):
+        for trajectory in (t for group in answerable for t in group.survivors if t not in broken):
             gains = self._gains([known[turn] for turn in trajectory.turns])
             terms |= {turn: {"information_gain": gain} for turn, gain in zip(trajectory.turns, gains, strict=False)}
         return add_terms(groups, terms)
@@ -100,13 +104,3 @@ class InformationGain:
         if self.form == "probability":
             return 0.0 if mean is None else math.exp(mean)
         return next((m for m in (mean, *means) if m is not None), 0.0)
-
-
-def _without(group: Group, broken: dict[Turn, InfraError]) -> Group:
-    """The group with the trajectories that could not be scored as failures."""
-
-    def judged(trajectory: Trajectory) -> Trajectory:
-        error = next((broken[turn] for turn in trajectory.turns if turn in broken), None)
-        return trajectory if error is None or trajectory.failed else fail(trajectory, "score", error)
-
-    return replace(group, trajectories=tuple(map(judged, group.trajectories)))

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from turnwise.trainers.rollouts.protocol import Grow
-from turnwise.types import Turn
+from turnwise.trainers.rollouts.protocol import Event, Grow
 
 __all__ = ["Independent"]
 
@@ -25,5 +24,5 @@ class Independent:
     def ask(self, state: int) -> tuple[Sequence[Grow], int]:
         return [Grow()] * state, 0
 
-    def tell(self, state: int, turn: Turn) -> int:
+    def tell(self, state: int, event: Event) -> int:
         return state
