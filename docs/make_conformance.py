@@ -23,6 +23,7 @@ from turnwise.trainers.advantages.istar import IStar
 from turnwise.trainers.advantages.mt_grpo import MTGRPO
 from turnwise.trainers.advantages.reinforce_pp import ReinforcePP
 from turnwise.trainers.advantages.rloo import RLOO
+from turnwise.trainers.advantages.rlvmr import RLVMR
 from turnwise.trainers.advantages.token_gae import TokenGAE
 from turnwise.trainers.advantages.tree import Tree
 from turnwise.trainers.advantages.trloo import TRLOO
@@ -31,6 +32,7 @@ from turnwise.trainers.batch import Batch
 from turnwise.trainers.conformance import GRID, Composed, Game, behaviour, fog, measure, sign_flips, stop_continue, toll
 from turnwise.trainers.transforms.duration_aware import DurationAware
 from turnwise.trainers.transforms.empg import EMPG
+from turnwise.trainers.transforms.entropy_aware import EntropyAware
 from turnwise.trainers.transforms.length_free import LengthFree
 from turnwise.trainers.transforms.positive_only import PositiveOnly
 
@@ -62,6 +64,7 @@ ESTIMATORS: dict[str, Callable[[Batch], Tensor]] = {
     "reinforce_pp, baseline = group": ReinforcePP(baseline="group"),
     "istar, weight = 0": IStar(weight=0.0),
     "istar": IStar(),
+    "rlvmr, no tags": RLVMR(),
     "mt_grpo": MTGRPO(),
     "igpo": IGPO(),
     "igpo, together = true": IGPO(together=True),
@@ -72,6 +75,7 @@ TRANSFORM_GAMES = {**dict(list(GAMES.items())[:3]), "wordy": replace(stop_contin
 TRANSFORMS: dict[str, Callable[[Batch], Tensor]] = {
     "empg": Composed(RLOO(), EMPG()),
     "empg, zeta = 0": Composed(RLOO(), EMPG(zeta=0.0)),
+    "entropy_aware": Composed(RLOO(), EntropyAware()),
     "duration_aware": Composed(RLOO(), DurationAware()),
     "length_free": Composed(RLOO(), LengthFree()),
     "positive_only": Composed(RLOO(), PositiveOnly()),

@@ -9,7 +9,7 @@ from turnwise.errors import InfraError, UnknownName
 from turnwise.trainers.rewards.protocol import LearningShaper, Scene, Shaper, State
 from turnwise.types import Failure, Group, Stop, Trajectory, Turn
 
-__all__ = ["Shaped", "Terms", "add_terms", "answers_to", "check_names", "distinct_turns", "fail", "shape", "start"]
+__all__ = ["Shaped", "Terms", "add_terms", "answers_to", "check_names", "distinct_turns", "failed", "shape", "start"]
 
 Terms = Mapping[Turn, Mapping[str, float]]
 """What each turn gets; turns are told apart by identity."""
@@ -81,6 +81,12 @@ def check_names(where: str, groups: Sequence[Group], names: Iterable[str], scene
             raise UnknownName(f"reward term for {where}", name, known)
 
 
-def fail(trajectory: Trajectory, kind: str, error: InfraError) -> Trajectory:
-    """The trajectory as one that could not be judged: it counts as a failure, not as a reward."""
-    return replace(trajectory, stop=Stop.FAILED, failure=Failure(kind, str(error)))
+def failed(groups: Sequence[Group], broken: Mapping[Trajectory, InfraError], kind: str) -> list[Group]:
+    """The groups with the trajectories that could not be judged as failures: they count as such, not as rewards."""
+
+    def judged(trajectory: Trajectory) -> Trajectory:
+        if trajectory not in broken:
+            return trajectory
+        return replace(trajectory, stop=Stop.FAILED, failure=Failure(kind, str(broken[trajectory])))
+
+    return [replace(group, trajectories=tuple(map(judged, group.trajectories))) for group in groups]
