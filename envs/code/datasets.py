@@ -9,9 +9,9 @@
                      a test is {"input": ..., "output": ..., "testtype": "stdin" or "functional"}
 
 A path is a file or folder as `turnwise.envs.question_files` has it. Of MBPP's asserts the first is shown, of LiveCodeBench's
-tests the public ones. LiveCodeBench says how difficult its problems are (easy 1, medium 3, hard 5); for the others the level follows
-from the length of the solution. Problems whose asserts need more than functions of plain data (a class of the solution's, say)
-are left out, with a warning.
+tests the public ones. LiveCodeBench says how difficult its problems are (easy 1, medium 3, hard 5); for the others the level
+follows from the length of the solution. Problems whose asserts need more than functions of plain data (a class of the solution's,
+say) are left out, with a warning.
 """
 
 from __future__ import annotations
@@ -153,8 +153,8 @@ def _mbpp(where: str, row: Mapping[str, Any]) -> tuple[str, Problem, int]:
     setup = "\n".join([*_lines(where, row, "test_imports"), str(row.get("test_setup_code") or "")])
     check = "\n".join(tests)
     tree, before = _tree(where, "test_list", check), _tree(where, "test_setup_code", setup)
-    solution = code.replace("\r\n", "\n").replace("\t", "    ")
-    defined = {n.name for n in _tree(where, "code", solution).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    solution = code.replace("\r\n", "\n")
+    defined = {node.name for node in _tree(where, "code", solution).body if isinstance(node, ast.FunctionDef)}
     called = [n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     counts = Counter(name for name in called if name in defined)
     if not counts:
@@ -182,7 +182,7 @@ def _lines(where: str, row: Mapping[str, Any], key: str) -> list[str]:
 
 def _known_names(tree: ast.Module, setup: ast.Module, functions: Mapping[str, int]) -> None:
     """Raises _LeftOut for asserts that use what only the solution defines, such as a class."""
-    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound = set[str]()
     for node in (*ast.walk(setup), *ast.walk(tree)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}

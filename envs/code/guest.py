@@ -185,7 +185,7 @@ def _program(code: Any, text: str) -> str:
     os.close(given)
     before, raw = (sys.stdin, sys.stdout), io.BytesIO()
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-    sys.stdout = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+    sys.stdout = printed = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
     try:
         exec(code, {"__name__": "__main__", "__builtins__": builtins})
     except SystemExit as end:
@@ -193,6 +193,7 @@ def _program(code: Any, text: str) -> str:
             raise
     finally:
         sys.stdin, sys.stdout = before
+    printed.flush()
     return raw.getvalue().decode("utf-8", "replace")
 
 

@@ -19,8 +19,7 @@ ARGUMENTS: Mapping[Kind, tuple[str, str]] = {
     "graph": (
         "graph",
         "is a directed graph with the nodes 0 to n-1: `graph[i]` is the list of the nodes to which node i has an arrow (a node "
-        "may "
-        "occur twice in it, and may be i itself); n may be 0",
+        "may occur twice in it, and may be i itself); n may be 0",
     ),
 }
 """Kind of an argument -> its name, and what it is."""

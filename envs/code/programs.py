@@ -77,8 +77,7 @@ class Program:
         steps = "\n".join(f"{i}. {step.text}" for i, step in enumerate(self.steps, 1))
         return (
             f"Write a Python function `{self.name}({self.argument})`.\n\n`{self.argument}` {ARGUMENTS[self.kind][1]}. The "
-            "function "
-            f"does these steps, each with the result of the one before, and returns the result of the last:\n{steps}\n"
+            f"function does these steps, each with the result of the one before, and returns the result of the last:\n{steps}\n"
             "Here % and // are Python's, so x % m is never negative for m > 0."
         )
 

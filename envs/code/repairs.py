@@ -77,8 +77,7 @@ def _task(program: Program, problem: Problem, sources: Sequence[str]) -> Task:
     statement = program.statement.replace("Write a Python function", "This is about a Python function", 1)
     prompt = (
         f"{prompt_of(statement, problem)}\n\nBut it was written like this, with {'a bug' if bugs == 1 else f'{bugs} bugs'} in "
-        "it. "
-        f"Mend it:\n```python\n{sources[0]}```"
+        f"it. Mend it:\n```python\n{sources[0]}```"
     )
     sha = hashlib.blake2b(prompt.encode(), digest_size=8).hexdigest()
     task_id, salt, split = f"repair/{sha}", 0, split_of(program.id)

@@ -39,8 +39,7 @@ def rising(p: Params) -> Step:
     if ends:
         return Step(
             "For each number find the longest subsequence (numbers in the order of the list, gaps allowed) that ends with it "
-            "and in "
-            f"which {text}. Make the list of these lengths.",
+            f"and in which {text}. Make the list of these lengths.",
             f"{table}OUT_ = lengths",
             "numbers",
             "rising",
@@ -75,8 +74,7 @@ def coins(p: Params) -> Step:
     if count:
         return Step(
             f"Replace each number x by the number of ways to pay the amount abs(x) % {most} with coins worth {first}, {second} "
-            "and "
-            f"{third} (any number of each; the order does not matter; there is one way to pay 0).",
+            f"and {third} (any number of each; the order does not matter; there is one way to pay 0).",
             f"ways = [1] + [0] * {most}\nfor coin in {values}:\n    for amount in range(coin, {most + 1}):\n"
             f"        ways[amount] += ways[amount - coin]\nOUT_ = [ways[abs(x) % {most}] for x in IN_]",
             "numbers",
@@ -97,9 +95,8 @@ def jumps(p: Params) -> Step:
     far, extra = p(2, 4), p(1, 20)
     return Step(
         f"You stand on the first number and want to end on the last one; each jump goes 1 to {far} positions to the right. You "
-        "pay "
-        f"abs(x) for every number x you stand on (the first and the last too), and {extra} more for each jump over at least one "
-        "number. The result is the least you can pay (0 for an empty list).",
+        f"pay abs(x) for every number x you stand on (the first and the last too), and {extra} more for each jump over at least "
+        "one number. The result is the least you can pay (0 for an empty list).",
         "costs = []\nfor i, x in enumerate(IN_):\n    choices = []\n"
         f"    for k in range(1, {far + 1}):\n        if k <= i:\n            choices.append(costs[i - k] + ({extra} if k > 1 "
         "else 0))\n"
@@ -128,8 +125,8 @@ def trades(p: Params) -> Step:
     wait = " After selling you have to skip at least one day before you buy again." if pause else ""
     return Step(
         "The numbers are the prices of one thing on successive days. You may buy one and sell it on a later day, again and "
-        "again, "
-        f"holding at most one; each sale costs a fee of {fee}.{wait} The result is the largest profit (0 if there is none).",
+        f"again, holding at most one; each sale costs a fee of {fee}.{wait} The result is the largest profit (0 if there is "
+        "none).",
         "free, holding, sold = 0, None, 0\nfor x in IN_:\n    rest = max(free, sold)\n"
         f"    new_sold = sold if holding is None else max(sold, holding + x - {fee})\n"
         f"    base = {'free' if pause else 'rest'} - x\n    holding = base if holding is None else max(holding, base)\n"
@@ -159,8 +156,7 @@ def shared(p: Params) -> Step:
     times = f"{a} times the length" if a > 1 else "the length"
     return Step(
         f"The result is {times} of the longest string whose characters occur in this order (gaps allowed) both in the string "
-        "and in "
-        f"{word!r}.",
+        f"and in {word!r}.",
         f"row = [0] * {len(word) + 1}\nfor c in IN_:\n    new = [0]\n    for j, d in enumerate({word!r}):\n"
         "        new.append(row[j] + 1 if c == d else max(row[j + 1], new[j]))\n    row = new\n"
         f"OUT_ = {f'{a} * ' if a > 1 else ''}row[-1]",
@@ -185,8 +181,7 @@ def mirrored(p: Params) -> Step:
     code += f"        best = max(best, inside[i][j])\nOUT_ = {f'{a} * ' if a > 1 else ''}best"
     return Step(
         f"The result is {times} of the longest {kind} of the string that reads the same forwards and backwards (characters in "
-        "the "
-        f"order of the string{gaps}).",
+        f"the order of the string{gaps}).",
         code,
         "number",
         "mirror",

@@ -16,6 +16,11 @@ def _cell(p: Params) -> str:
     return f"v {p.pick(('>', '<', '>=', '<='))} {p(-8, 20)}"
 
 
+def _sum(a: int, x: str, b: int, y: str) -> str:
+    """a*x + b*y as one writes it."""
+    return f"{line(a, 0, x)} {'+' if b > 0 else '-'} {line(abs(b), 0, y)}"
+
+
 # --- a grid ------------------------------------------------------------------------------------------------------------
 
 
@@ -47,12 +52,12 @@ def change_cells(p: Params) -> Step:
 def neighbours(p: Params) -> Step:
     a, b = p(1, 5), p.nonzero(4)
     return Step(
-        f"Replace each number v of the grid by {a} times v plus {b} times the sum of the numbers directly above, below, left and "
-        "right of it (as far as there are any), all by their old values.",
-        f"OUT_ = []\nfor r in range(len(IN_)):\n    row = []\n    for c in range(len(IN_[r])):\n        around = 0\n"
+        f"Replace each number v of the grid by {_sum(a, 'v', b, 's')}, where s is the sum of the numbers directly above, below, "
+        "left and right of it (as far as there are any), all by their old values.",
+        "OUT_ = []\nfor r in range(len(IN_)):\n    row = []\n    for c in range(len(IN_[r])):\n        s = 0\n"
         "        for i, j in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):\n"
-        "            if 0 <= i < len(IN_) and 0 <= j < len(IN_[r]):\n                around += IN_[i][j]\n"
-        f"        row.append({a} * IN_[r][c] + {b} * around)\n    OUT_.append(row)",
+        "            if 0 <= i < len(IN_) and 0 <= j < len(IN_[r]):\n                s += IN_[i][j]\n"
+        f"        row.append({_sum(a, 'IN_[r][c]', b, 's')})\n    OUT_.append(row)",
         "grid",
         "mixed",
     )
@@ -103,8 +108,7 @@ def diagonals(p: Params) -> Step:
     way = p.pick(("r + c", "c - r"))
     return Step(
         f"For every value d of {way} that occurs (r is the row, c the column, both from 0) add up the numbers with {way} == d, "
-        "and "
-        f"make the list of these sums times {a}, from the smallest d to the largest.",
+        f"and make the list of these sums times {a}, from the smallest d to the largest.",
         f"sums = {{}}\nfor r, row in enumerate(IN_):\n    for c, v in enumerate(row):\n        d = {way}\n"
         f"        sums[d] = sums.get(d, 0) + v\nOUT_ = [{a} * sums[d] for d in sorted(sums)]",
         "numbers",
@@ -142,8 +146,7 @@ def areas(p: Params) -> Step:
     )
     return Step(
         f"Mark the cells of the grid whose number v has {cell[1:-1]}. Marked cells that touch directly (above, below, left, "
-        "right) "
-        f"form an area. {text}",
+        f"right) form an area. {text}",
         _FLOOD.format(start=start, cell=cell, more=more),
         "numbers" if start == "[]" else "number",
         "areas",
@@ -156,8 +159,7 @@ def walk(p: Params) -> Step:
     return Step(
         f"Cells whose number v has {cell} are free, the others are walls. Find the shortest way from the top left to the bottom "
         "right cell that goes through free cells only, a step at a time up, down, left or right; both ends must be free. The "
-        "result "
-        f"is its number of steps, or {none} if there is none (or no cell at all).",
+        f"result is its number of steps, or {none} if there is none (or no cell at all).",
         f"OUT_ = {none}\nfree = {{(r, c) for r, row in enumerate(IN_) for c, v in enumerate(row) if {cell}}}\n"
         "steps = {}\nqueue = []\nif (0, 0) in free:\n    steps[0, 0] = 0\n    queue.append((0, 0))\nfor r, c in queue:\n"
         "    for place in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):\n"
@@ -194,8 +196,7 @@ def add_arrows(p: Params) -> Step:
     r = p(0, m - 1)
     return Step(
         f"Give each node i of the graph with i % {m} == {r} one more arrow, at the end of its list, to node (i + {k}) % n, "
-        "where n "
-        "is the number of nodes.",
+        "where n is the number of nodes.",
         f"n = len(IN_)\nOUT_ = []\nfor i, arrows in enumerate(IN_):\n    if i % {m} == {r}:\n"
         f"        arrows = arrows + [(i + {k}) % n]\n    OUT_.append(list(arrows))",
         "graph",
@@ -207,8 +208,7 @@ def distances(p: Params) -> Step:
     start, none, a = p(0, 9), p(-9, -1), p(1, 9)
     return Step(
         f"Start at node {start} % n, n being the number of nodes. Make the list of {line(a, 0, 'd')} for every node, in order, "
-        "where "
-        f"d is the number of arrows on a shortest way from the start to it; {none} for nodes that cannot be reached.",
+        f"where d is the number of arrows on a shortest way from the start to it; {none} for nodes that cannot be reached.",
         f"steps = {{}}\nqueue = []\nif IN_:\n    start = {start} % len(IN_)\n    steps[start] = 0\n    queue.append(start)\n"
         "for i in queue:\n    for j in IN_[i]:\n        if j not in steps:\n            steps[j] = steps[i] + 1\n"
         f"            queue.append(j)\nOUT_ = [{a} * steps[i] if i in steps else {none} for i in range(len(IN_))]",
@@ -218,13 +218,12 @@ def distances(p: Params) -> Step:
 
 
 def degrees(p: Params) -> Step:
-    a, b, c = p.nonzero(6), p.nonzero(6), p(-9, 9)
+    a, b = p.nonzero(6), p.nonzero(6)
     return Step(
-        f"Make the list of {line(a, c, 'o')} plus {b} times e for every node, in order, where o is the number of arrows that "
-        "leave "
-        "it and e the number of arrows that end at it.",
+        f"Make the list of {_sum(a, 'o', b, 'e')} for every node, in order, where o is the number of arrows that leave it and e "
+        "the number of arrows that end at it.",
         "ends = [0] * len(IN_)\nfor arrows in IN_:\n    for j in arrows:\n        ends[j] += 1\n"
-        f"OUT_ = [{a} * len(arrows) + {c} + {b} * ends[i] for i, arrows in enumerate(IN_)]",
+        f"OUT_ = [{_sum(a, 'len(arrows)', b, 'ends[i]')} for i, arrows in enumerate(IN_)]",
         "numbers",
         "degrees",
     )
@@ -234,9 +233,8 @@ def follow(p: Params) -> Step:
     start, times, which = p(0, 9), p(3, 20), p.pick(("first", "last"))
     return Step(
         f"Start at node {start} % n, n being the number of nodes, and {times} times follow the {which} arrow of the node you "
-        "are at "
-        "(if it has none, go to node 0). Make the list of all nodes you are at, from the start to the end; empty for an empty "
-        "graph.",
+        "are at (if it has none, go to node 0). Make the list of all nodes you are at, from the start to the end; empty for an "
+        "empty graph.",
         f"OUT_ = []\nif IN_:\n    i = {start} % len(IN_)\n    OUT_.append(i)\n    for _ in range({times}):\n"
         f"        i = IN_[i][{0 if which == 'first' else -1}] if IN_[i] else 0\n        OUT_.append(i)",
         "numbers",

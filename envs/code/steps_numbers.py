@@ -71,8 +71,7 @@ def running_total(p: Params) -> Step:
     m, start = p(3, 9), p(-20, 20)
     return Step(
         f"Replace each number by a running total that begins with {start}: add the number, note the total down, and set the "
-        "total "
-        f"back to {start} whenever the total just noted down is divisible by {m}.",
+        f"total back to {start} whenever the total just noted down is divisible by {m}.",
         f"OUT_ = []\ntotal = {start}\nfor x in IN_:\n    total += x\n    OUT_.append(total)\n"
         f"    if total % {m} == 0:\n        total = {start}",
         "numbers",
@@ -248,8 +247,7 @@ def as_letters(p: Params) -> Step:
     shift = p(0, 25)
     return Step(
         f"Turn each number x into the small letter at position (x + {shift}) % 26 of the alphabet (position 0 is a), and join "
-        "the "
-        "letters to a string.",
+        "the letters to a string.",
         f"OUT_ = ''.join('{LETTERS}'[(x + {shift}) % 26] for x in IN_)",
         "text",
         "letters",
@@ -261,8 +259,7 @@ def by_remainder(p: Params) -> Step:
     start, word, rule = p.pick(((0, "how many numbers", "+ 1"), (0, "the sum of the numbers", "+ x")))
     return Step(
         f"Make a dictionary: for each remainder r that occurs as x % {m}, the key 'r' followed by the remainder (such as 'r0') "
-        "has "
-        f"as its value {word} x with that remainder.",
+        f"has as its value {word} x with that remainder.",
         f"OUT_ = {{}}\nfor x in IN_:\n    key = 'r' + str(x % {m})\n    OUT_[key] = OUT_.get(key, {start}) {rule}",
         "table",
         "groups",
@@ -284,8 +281,7 @@ def as_arrows(p: Params) -> Step:
     a, b, c = p(1, 5), p(0, 9), condition(p)
     return Step(
         "Make a directed graph whose nodes are the positions 0 to n-1 of the list, n being its length: node i, holding x, has "
-        "an "
-        f"arrow to node ({line(a, b, 'i')} + x) % n and, if {c}, a second arrow to node (i + 1) % n.",
+        f"an arrow to node ({line(a, b, 'i')} + x) % n and, if {c}, a second arrow to node (i + 1) % n.",
         f"n = len(IN_)\nOUT_ = []\nfor i, x in enumerate(IN_):\n    arrows = [({line(a, b, 'i')} + x) % n]\n    if {c}:\n"
         "        arrows.append((i + 1) % n)\n    OUT_.append(arrows)",
         "graph",

@@ -22,15 +22,18 @@ def _letters(p: Params, count: int) -> str:
 
 
 def shift_letters(p: Params) -> Step:
-    k, rest = p(1, 25), p.pick(("vowels", "consonants", "letters"))
-    where = {"vowels": f" if c in '{_VOWELS}'", "consonants": f" if c not in '{_VOWELS}'", "letters": ""}[rest]
-    test = f"c in LETTERS{where.replace(' if', ' and')}"
+    k = p(1, 25)
+    which, test = p.pick(
+        (
+            ("vowel (a, e, i, o, u)", f"c in '{_VOWELS}'"),
+            ("letter but the vowels a, e, i, o, u", f"c in LETTERS and c not in '{_VOWELS}'"),
+            ("letter", "c in LETTERS"),
+        )
+    )
+    code = f"OUT_ = ''\nfor c in IN_:\n    if {test}:\n        c = LETTERS[(LETTERS.index(c) + {k}) % 26]\n    OUT_ += c"
     return Step(
-        f"Move each small {rest[:-1]} a to z {k} places forward in the alphabet (after z comes a); leave all other characters. "
-        f"(Vowels are a, e, i, o, u.)",
-        f"OUT_ = ''\nfor c in IN_:\n    if {test}:\n        c = LETTERS[(LETTERS.index(c) + {k}) % 26]\n    OUT_ += c".replace(
-            "LETTERS", f"'{LETTERS}'"
-        ),
+        f"Move each small {which} {k} places forward in the alphabet (after z comes a); leave all other characters.",
+        code.replace("LETTERS", f"'{LETTERS}'"),
         "text",
         "shifted",
     )
@@ -60,8 +63,7 @@ def lengths_of_runs(p: Params) -> Step:
     least = p(2, 4)
     return Step(
         "Replace each longest run of n equal characters by the character once, followed by the number n if n is at least "
-        f"{least} "
-        "(a shorter run is only the character once).",
+        f"{least} (a shorter run is only the character once).",
         "OUT_ = ''\ni = 0\nfor j in range(1, len(IN_) + 1):\n    if j == len(IN_) or IN_[j] != IN_[i]:\n        OUT_ += IN_[i]\n"
         f"        if j - i >= {least}:\n            OUT_ += str(j - i)\n        i = j",
         "text",
@@ -84,8 +86,7 @@ def mirror(p: Params) -> Step:
     k = p(2, 7)
     return Step(
         f"Cut the string into pieces of {k} characters from the left (the last may be shorter), write every second piece "
-        "backwards, "
-        "beginning with the second one, and join the pieces again.",
+        "backwards, beginning with the second one, and join the pieces again.",
         f"OUT_ = ''\nfor i in range(0, len(IN_), {k}):\n    piece = IN_[i:i + {k}]\n    if i // {k} % 2 == 1:\n"
         "        piece = piece[::-1]\n    OUT_ += piece",
         "text",
@@ -117,8 +118,7 @@ def values(p: Params) -> Step:
     a, b, other = p.nonzero(5), p(-20, 20), p(-30, 30)
     return Step(
         f"Make a list of numbers, one for each character: {line(a, b, 'p')} for a small letter a to z, where p is its place in "
-        "the "
-        f"alphabet (a is 1), and {other} for any other character.",
+        f"the alphabet (a is 1), and {other} for any other character.",
         f"OUT_ = []\nfor c in IN_:\n    if 'a' <= c <= 'z':\n        p = ord(c) - ord('a') + 1\n"
         f"        OUT_.append({line(a, b, 'p')})\n    else:\n        OUT_.append({other})",
         "numbers",
