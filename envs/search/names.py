@@ -45,6 +45,10 @@ _PLACE = _words(
     Quarry Raven Red Rook Rowan Sedge Silver South Stan Swan Thistle Thorn Wake West Whit Wolf Wool Yarrow
     """
 )
+_MIDDLE = (
+    *("", "a", "ad", "am", "an", "ar", "ba", "by", "da", "el", "els", "em", "en", "ens", "er", "ers", "es", "ew", "in", "ing"),
+    *("ings", "is", "ka", "la", "lo", "ma", "na", "ner", "o", "or", "os", "ow", "ra", "ro", "ta", "ter", "ver", "wa", "wen", "y"),
+)
 _TOWN_END = _words(
     """
     beck borough bridge bury by cliff combe cote croft dale den field ford gate ham haven hithe holt hurst ley market mere
@@ -54,11 +58,13 @@ _TOWN_END = _words(
 _RIVER_END = _words("ach beck bourne brook burn dell fleet lode rill run strand wash water wend winter")
 _TRADE = _words(
     """
-    Brewery Foundry Insurance Ironworks Mills Navigation Outfitters Packers Press Printers Ropeworks Shipping Shipyard
-    Smelters Spinners Tanners Timber Towage Traders Weavers
+    Bakers Bindery Boatbuilders Brewery Chandlers Chemists Cooperage Couriers Distillers Drapers Dyeworks Exporters Ferries
+    Foundry Furriers Glassworks Hosiery Importers Insurance Ironworks Joinery Mills Mining Navigation Opticians Outfitters
+    Packers Pianos Potteries Press Printers Quarries Ropeworks Saddlery Salvage Shipping Shipyard Smelters Spinners
+    Stationers Tanners Timber Towage Traders Weavers
     """
 )
-_SHIP = _words(
+_ADJECTIVE = _words(
     """
     Amber Ardent Bold Brave Bright Calm Constant Crimson Dancing Daring Eager Fair Faithful Gallant Gentle Gilded Golden
     Grey Happy Hidden Iron Jolly Last Lone Lucky Merry Misty Morning Noble Northern Old Pale Patient Proud Quick Quiet Royal
@@ -72,14 +78,12 @@ _BEAST = _words(
     Puffin Raven Sandpiper Seal Siren Skua Sparrow Stork Swallow Swan Tern Thistle Unicorn Walrus Wren
     """
 )
-_STREET = _words(
+_WAY = _words(
     """
-    Abbey Anchor Anvil Baker Barley Beacon Bell Candle Canon Castle Chapel Cobbler Cooper Copper Corn Crown Drover Exchange
-    Ferry Fisher Garland Glass Guild Hammer Harbour Hatter Lantern Laurel Madder Mason Miller Minster Needle Orchard Pepper
-    Pewter Piper Potter Priory Saddler Salt Sexton Smith Spindle Tallow Tanner Temple Tiller Vine Weaver Wharf
+    Alley Avenue Close Court Crescent Cross Drive Ford Gate Green Hill Landing Lane Mead Mews Parade Park Passage Quay Reach
+    Rise Road Row Steps Street Terrace Walk Way Wharf Yard
     """
 )
-_WAY = _words("Alley Cross Gate Hill Lane Passage Reach Rise Row Steps Street Walk Way Yard")
 _THING = _words(
     """
     Amulet Anchor Archive Banquet Bell Candle Carousel Clock Compass Crown Doll Ferry Fiddle Garden Glove Hourglass Journey
@@ -106,23 +110,23 @@ _HOUSE = _words("Academy Cabinet Collection Gallery Hall House Institute Museum 
 
 _SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "person": (_FIRST, _FAMILY, _FAMILY_END),
-    "town": (_PLACE, _TOWN_END),
-    "river": (_PLACE, _RIVER_END),
+    "town": (_PLACE, _MIDDLE, _TOWN_END),
+    "river": (_PLACE, _MIDDLE, _RIVER_END),
     "company": (_FAMILY, _FAMILY_END, _TRADE),
-    "ship": (_SHIP, _BEAST),
-    "bridge": (_STREET, _WAY),
-    "museum": (_PLACE, _HOUSE, _COLLECTED),
-    "novel": (_THING, _OF),
+    "ship": (_ADJECTIVE, _BEAST, _PLACE),
+    "bridge": (_FAMILY, _FAMILY_END, _WAY),
+    "museum": (_PLACE, _MIDDLE, _HOUSE, _COLLECTED),
+    "novel": (_ADJECTIVE, _THING, _OF),
 }
 _SPELLED = {
     "person": "{} {}{}",
-    "town": "{}{}",
-    "river": "{}{}",
+    "town": "{}{}{}",
+    "river": "{}{}{}",
     "company": "{}{} {}",
-    "ship": "{} {}",
-    "bridge": "{} {} Bridge",
-    "museum": "{} {} of {}",
-    "novel": "The {} of {}",
+    "ship": "{} {} of {}",
+    "bridge": "{}{} {} Bridge",
+    "museum": "{}{} {} of {}",
+    "novel": "The {} {} of {}",
 }
 KINDS = tuple(_SLOTS)
 

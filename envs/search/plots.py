@@ -89,21 +89,19 @@ def story_world(seed: int, level: Level) -> World:
     return build_world(make_story(seed, level).plot, level.things)
 
 
-def described(plot: Plot, thing: Thing, hops: int) -> str:
-    """Words that name a thing by way of so many others, of which only the first is named; their pages are visits of the plot."""
+def described(plot: Plot, thing: Thing, hops: int, without: str = "") -> str:
+    """Words that name a thing by way of so many others, of which only the first is named; their pages are visits of the plot.
+
+    The last hop is not the relation `without`.
+    """
     if not hops:
         return mention(thing)
-    relation = plot.draws.pick(_leading_to(thing.kind, hops > 1))
+    relation = plot.draws.pick([r for r in _LEADING[thing.kind, hops > 1] if r.name != without])
     subject = plot.thing(relation.subject)
     subject.facts[relation.name] = thing.name
     phrase = described(plot, subject, hops - 1)
     plot.visit(subject, relation.name)
     return relation.asked.format(phrase)
-
-
-def _leading_to(kind: str, further: bool) -> Sequence[Relation]:
-    """Relations whose value is of that kind; `further`: of subjects that again are values."""
-    return _LEADING[kind, further]
 
 
 _REACHED = {relation.value for relation in RELATIONS.values()}
@@ -112,6 +110,7 @@ _LEADING = {
     for kind in _REACHED
     for further in (False, True)
 }
+"""(kind, whether the subject has to be led to as well) -> relations whose value is of that kind."""
 
 
 def _asked(relation: Relation, phrase: str) -> str:
@@ -166,7 +165,7 @@ def _collection(plot: Plot, level: Level) -> tuple[str, str]:
     relation = RELATIONS[collection.relation]
     owner = plot.thing(relation.value)
     plot.closed.add(owner.name)
-    phrase = collection.asked.format(described(plot, owner, level.hops))
+    phrase = collection.asked.format(described(plot, owner, level.hops, without=collection.relation))
     plot.visit(owner)
     members = [plot.thing(relation.subject)]
     members += [plot.thing(relation.subject, like=members[0]) for _ in range(level.members - 1)]

@@ -180,7 +180,7 @@ def _populate(plot: Plot, size: int) -> None:
 
 def _fill(plot: Plot) -> None:
     """Every relation of every thing, and at least one edition of its page."""
-    draws = plot.draws
+    draws, read = plot.draws, {visit.thing for visit in plot.visits}
     pool = defaultdict[str, list[str]](list)
     for thing in plot.things.values():
         if thing.name not in plot.closed:
@@ -190,12 +190,13 @@ def _fill(plot: Plot) -> None:
             if relation.name not in thing.facts:
                 thing.facts[relation.name] = _any_value(plot, pool, relation, thing.name)
         if not thing.editions:
-            thing.editions = [Edition(draws.pick(SOURCES), _year(draws))]
-            if draws.uniform() < _SECOND:
+            newest = EDITION_YEARS[0] + 1 + draws.below(EDITION_YEARS[1] - EDITION_YEARS[0])
+            thing.editions = [Edition(draws.pick(SOURCES), newest)]
+            if draws.uniform() < _SECOND and thing.name not in read:
                 relation = draws.pick(relations_of(thing.kind))
-                older = {relation.name: _any_value(plot, pool, relation, thing.name)}
-                if not any(visit.thing == thing.name for visit in plot.visits):
-                    thing.editions.append(Edition(draws.pick(SOURCES), _year(draws), older))
+                older = EDITION_YEARS[0] + draws.below(newest - EDITION_YEARS[0])
+                changed = {relation.name: _any_value(plot, pool, relation, thing.name)}
+                thing.editions.append(Edition(draws.pick(SOURCES), older, changed))
 
 
 def _any_value(plot: Plot, pool: Mapping[str, Sequence[str]], relation: Relation, subject: str) -> str:
@@ -228,10 +229,6 @@ def _text(thing: Thing, edition: Edition, listed: Sequence[str], draws: Draws) -
     sentences = draws.shuffled([*told, draws.pick(FLAVOUR), draws.pick(FLAVOUR)])
     lead = draws.pick(LEAD[thing.kind]).format(s=thing.name)
     return f"{edition.source}, revised in {edition.year}.\n{lead} {' '.join(sentences)}" + "".join(f"\n{line}" for line in listed)
-
-
-def _year(draws: Draws) -> int:
-    return EDITION_YEARS[0] + draws.below(EDITION_YEARS[1] - EDITION_YEARS[0] + 1)
 
 
 def _distinct(draws: Draws, low: int, high: int, count: int) -> list[int]:
