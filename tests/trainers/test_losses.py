@@ -10,6 +10,7 @@ from turnwise.registry import names, resolve
 from turnwise.trainers.batch import collate
 from turnwise.trainers.kl import entropy, k2, k3
 from turnwise.trainers.losses.cispo import CISPO
+from turnwise.trainers.losses.clip_balanced import ClipBalanced
 from turnwise.trainers.losses.gspo import GSPO
 from turnwise.trainers.losses.ppo_clip import PPOClip
 from turnwise.trainers.losses.reinforce import Reinforce
@@ -89,6 +90,14 @@ def test_cispo_oracle():
     assert_rows(both, [[-1.1, -1.2, -0.8], [1.2, 0.8], [0.6, 0.5, 0.45, 0.6]])
 
 
+def test_clip_balanced_oracle():
+    """Factors of A * grad log p as published for (ratio, sign of A): 1.28, 0, 1.1, 1.5; the value is PPO's without dual clip."""
+    for ratio, advantage, factor in ((1.5, 1.0, 1.28), (0.5, -1.0, 0.0), (1.1, 1.0, 1.1), (1.5, -1.0, 1.5)):
+        values, gradients = evaluate(ClipBalanced(), toy([1]), [[ratio]], [advantage])
+        assert gradients[0][0] == pytest.approx(-advantage * factor)
+        assert values == evaluate(PPOClip(dual_clip=float("inf")), toy([1]), [[ratio]], [advantage])[0]
+
+
 def test_gspo_oracle():
     values, gradients = evaluate(GSPO(clip_low=0.2, clip_high=0.28), toy())
     assert_rows(values, [[-1.049205749] * 3, [0.866025404] * 2, [0.728237658] * 4])
@@ -118,7 +127,7 @@ def test_gspo_refuses_parts_of_a_trajectory_unless_by_turn():
     assert torch.allclose(torch.zeros_like(whole).index_add_(0, source, parts), whole)
 
 
-@pytest.mark.parametrize("loss", [PPOClip(), CISPO(), GSPO(), GSPO(level="turn")])
+@pytest.mark.parametrize("loss", [PPOClip(), CISPO(), ClipBalanced(), GSPO(), GSPO(level="turn")])
 @pytest.mark.parametrize("log_ratio", [-500.0, 500.0])
 def test_no_ratio_is_too_large(loss, log_ratio):
     batch = toy()

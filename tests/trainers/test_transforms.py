@@ -13,6 +13,7 @@ from turnwise.trainers.batch import Batch, collate
 from turnwise.trainers.testing import check_transform, make_group, make_trajectory
 from turnwise.trainers.transforms.duration_aware import DurationAware
 from turnwise.trainers.transforms.empg import EMPG
+from turnwise.trainers.transforms.entropy_aware import EntropyAware
 from turnwise.trainers.transforms.length_free import LengthFree
 from turnwise.trainers.transforms.positive_only import PositiveOnly
 from turnwise.types import Group, Task
@@ -52,6 +53,19 @@ def test_a_batch_of_failures_is_no_trouble(transform):
     task = Task("a", "", "", 0)
     batch = batch_of(Group(task, (make_trajectory(task, [1.0], failure="env"), make_trajectory(task, [], failure="env"))))
     assert not transform(batch, torch.zeros_like(batch.logprobs)).any()
+
+
+# --- entropy-aware -----------------------------------------------------------------------------------------------------
+
+
+def test_doubt_scales_credit():
+    batch = batch_of(make_group("a", [1.0], [0.0], tokens=2))
+    batch = replace(batch, entropies=torch.where(batch.mask, torch.tensor([[1.0], [3.0]], dtype=torch.float64), 0))
+    got = EntropyAware(weight=0.2)(batch, spread(batch, [1.0, -1.0]))
+    assert per_turn(batch, got) == pytest.approx([1.0 * (1 - 0.2), -1.0 * (1 + 0.2)]), "z = -1 and 1"
+    assert per_turn(batch, EntropyAware(weight=3.0)(batch, spread(batch, [1.0, -1.0]))) == pytest.approx([0.0, -4.0])
+    even = replace(batch, entropies=batch.mask * 2.0)
+    assert torch.equal(EntropyAware()(even, spread(even, [1.0, -1.0])), spread(even, [1.0, -1.0]))
 
 
 # --- EMPG --------------------------------------------------------------------------------------------------------------
