@@ -10,7 +10,7 @@ import gymnasium
 
 from turnwise.errors import ConfigError
 
-__all__ = ["BUILT_IN", "ids", "register_all"]
+__all__ = ["ADAPTERS", "BUILT_IN", "ids", "register_all"]
 
 BUILT_IN = {
     "turnwise/Arithmetic-v0": "turnwise.envs.math.arithmetic:Arithmetic",
@@ -24,6 +24,14 @@ BUILT_IN = {
     "turnwise/SQL-v0": "turnwise.envs.sql.sql:SQL",
     "turnwise/Sokoban-v0": "turnwise.envs.puzzles.sokoban:Sokoban",
 }
+ADAPTERS = {
+    "turnwise/Gymnasium-v0": "turnwise.envs.adapters.gymnasium_env:GymnasiumEnv",
+    "turnwise/OpenEnv-v0": "turnwise.envs.adapters.openenv_env:OpenEnvEnv",
+    "turnwise/ReasoningGym-v0": "turnwise.envs.adapters.reasoning_gym_env:ReasoningGymEnv",
+    "turnwise/TextArena-v0": "turnwise.envs.adapters.textarena_env:TextArenaEnv",
+    "turnwise/TextWorld-v0": "turnwise.envs.adapters.textworld_env:TextWorldEnv",
+}
+"""Ids that need to be told what to wrap, and its package. `gymnasium.make` knows them; `ids` does not list them."""
 _registered: dict[str, str] = {}
 
 
@@ -33,6 +41,9 @@ def register_all() -> None:
         if env_id not in _registered:
             gymnasium.register(id=env_id, entry_point=entry)
             _registered[env_id] = entry
+    for env_id, entry in ADAPTERS.items():
+        if env_id not in gymnasium.registry:
+            gymnasium.register(id=env_id, entry_point=entry)
 
 
 def _plugins() -> list[EntryPoint]:
@@ -50,5 +61,5 @@ def _plugins() -> list[EntryPoint]:
 
 
 def ids() -> list[str]:
-    """Every id that `import turnwise` registered, sorted."""
+    """Every id that `import turnwise` registered and that needs nothing else, sorted."""
     return sorted(_registered)

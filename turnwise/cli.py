@@ -28,7 +28,7 @@ from rich.text import Text
 from turnwise import __version__
 from turnwise.agents.person import spell, usage
 from turnwise.cli_eval import run_eval
-from turnwise.cli_parsing import env_id, needs_torch
+from turnwise.cli_parsing import env_id, made, needs_torch, settings
 from turnwise.cli_serve import EXAMPLES, HELP, add_arguments, run_serve
 from turnwise.envs.core import TurnEnv
 from turnwise.envs.registration import ids
@@ -120,9 +120,12 @@ def _play_parser(verbs: Any) -> None:
         "  turnwise play Lookup\n"
         "  turnwise play turnwise/Sokoban-v0 --difficulty 3 --seed 7\n"
         "  turnwise play Arithmetic --expert          watch the expert play\n"
+        "  turnwise play TryAgain attempts=3 source=calculation\n"
+        "  turnwise play turnwise/Gymnasium-v0 env_id=FrozenLake-v1\n"
         "  echo '!' | turnwise play Lookup            input may be piped",
     )
     _task_arguments(sub, split="train")
+    sub.add_argument("overrides", metavar="key=value", nargs="*", default=[], help="options of the environment, as JSON or text")
     sub.add_argument("--expert", action="store_true", help="let the expert play every turn")
 
 
@@ -244,7 +247,7 @@ def run_play(arguments: argparse.Namespace) -> int:
     """A person plays one episode."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     name = env_id(arguments.env)
-    env: gymnasium.Env[Any, Any] = gymnasium.make(name, disable_env_checker=True)
+    env: gymnasium.Env[Any, Any] = made(name, settings(arguments.overrides))
     inner = env.unwrapped
     if not isinstance(inner, TurnEnv):
         raise ConfigError(f"{name}: play needs a TurnEnv, this is a {type(inner).__name__}.")

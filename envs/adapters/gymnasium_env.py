@@ -94,12 +94,15 @@ class GymnasiumEnv(TurnEnv):
     # --- the wrapped environment ------------------------------------------------------------------------------------
 
     def _make(self, given: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
-        if not isinstance(self._maker, str):
-            env = self._maker(**given)
-        else:
-            modes = _render_modes(self._maker) if self._wants_ansi else ()
-            ansi: dict[str, Any] = {"render_mode": "ansi"} if "ansi" in modes else {}
-            env = gymnasium.make(self._maker, **{"disable_env_checker": True, **ansi, **given})
+        try:
+            if isinstance(self._maker, str):
+                modes = _render_modes(self._maker) if self._wants_ansi else ()
+                ansi: dict[str, Any] = {"render_mode": "ansi"} if "ansi" in modes else {}
+                env = gymnasium.make(self._maker, **{"disable_env_checker": True, **ansi, **given})
+            else:
+                env = self._maker(**given)
+        except (gymnasium.error.Error, TypeError) as error:
+            raise ConfigError(f"from_gymnasium: {self.name} with {dict(given)}: {error}") from error
         space = env.action_space
         if not isinstance(space, gymnasium.spaces.Discrete):
             raise ConfigError(f"from_gymnasium: {self.name} must have discrete actions, it has {space}; wrap it first.")

@@ -21,9 +21,11 @@ only, and the latter get plain formulas of bounded size.
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
@@ -36,7 +38,7 @@ from turnwise.envs.tool_env import ToolEnv
 from turnwise.errors import ConfigError, EnvFailure, UnknownName, Unsupported
 from turnwise.types import Task
 
-__all__ = ["NO_REFERENCE", "PAYS_CONSTANTS", "STRICTER", "ReasoningGymEnv", "from_reasoning_gym"]
+__all__ = ["NO_REFERENCE", "PAYS_CONSTANTS", "STRICTER", "UNSTABLE", "ReasoningGymEnv", "from_reasoning_gym"]
 
 Scoring = Literal["strict", "own", "exact"]
 SCORINGS = ("strict", "own", "exact")
@@ -50,9 +52,16 @@ _FORMULA = re.compile(
 )
 _NESTED_POWER = re.compile(r"\)\s*\*\*\s*\(?(-?[0-9]+)")
 _MAX_FORMULA = 300
+_HUGE = re.compile(r"(?<![0-9A-Za-z.])[0-9.]+[eE][-+]?[0-9]{4}")
+"""Numbers that take for ever to write out, such as 1e999999999."""
+_BY_SEED = ("acre", "gsm_symbolic", "list_functions")
+"""Datasets that draw all their items when they are made: their n-th item is the first one with seed n."""
+UNSTABLE = ("codeio",)
+"""Datasets of which the same seed gives different items."""
 PAYS_CONSTANTS: Mapping[str, float] = {}
 NO_REFERENCE: tuple[str, ...] = ()
-STRICTER: tuple[str, ...] = ("game_of_life_halting", "puzzle24")
+STRICTER: tuple[str, ...] = ("coin_flip", "game_of_life_halting", "puzzle24")
+"""Datasets whose scorer gives full marks to what is wrong, and what is looked at besides (see `ReasoningGymEnv`)."""
 
 
 class ReasoningGymEnv(ToolEnv):
@@ -75,7 +84,7 @@ class ReasoningGymEnv(ToolEnv):
         config: Mapping[str, Any] | None = None,
         **options: Unpack[ToolOptions],
     ) -> None:
-        self._factory = needed("reasoning_gym.factory", "adapters")
+        self._factory = needed("reasoning_gym.factory", "reasoning-gym")
         datasets: Mapping[str, Any] = self._factory.DATASETS
         if dataset not in datasets:
             raise UnknownName("dataset of reasoning-gym", dataset, datasets)
@@ -83,37 +92,33 @@ class ReasoningGymEnv(ToolEnv):
             raise UnknownName("scoring", str(scoring), SCORINGS)
         self.dataset, self.scoring = dataset, scoring
         self._config = dict(config or {})
-        count = _level_count(self._factory, dataset)
-        self.levels = range(1, count + 1)  # pyright: ignore[reportAttributeAccessIssue]  (of this instance, not of the class)
+        if dataset in UNSTABLE:
+            raise ConfigError(f"reasoning-gym {dataset}: the same seed gives different items, so no episode would replay.")
+        self._configs = _configs(self._factory, dataset, {"seed": 0, "size": 1, **self._config})
+        there = range(1, len(self._configs) + 1)
+        self.levels = there  # pyright: ignore[reportAttributeAccessIssue]  (of this instance, not of the class)
         super().__init__(**options)
         self._items: dict[int, Any] = {}
         self._entry: Mapping[str, Any] = {}
         _defuse(dataset, datasets[dataset][0])
 
-    def _at(self, level: int) -> Any:
+    def _at(self, level: int, seed: int = 0) -> Any:
         """The dataset at a level."""
-        if level not in self._items:
-            curriculum = self._factory.CURRICULA.get(self.dataset)
-            settings: dict[str, Any] = {"seed": 0, "size": 2**31, **self._config}
-            made, config_class = self._factory.DATASETS[self.dataset]
-            try:
-                if curriculum is None or len(self.levels) == 1:
-                    config = config_class(**settings)
-                else:
-                    ladder = curriculum()
-                    ladder.set_global_level(level - 1)
-                    config = _configured(ladder, settings)
-                self._items[level] = made(config)
-            except (TypeError, AssertionError, ValueError) as error:
-                raise ConfigError(f"reasoning-gym {self.dataset}: level {level} with {self._config}: {error}") from error
+        if level not in self._items or seed:
+            made, _ = self._factory.DATASETS[self.dataset]
+            config = copy.copy(self._configs[level - 1])
+            config.seed = seed
+            items = made(config)
+            if seed:
+                return items
+            self._items[level] = items
         return self._items[level]
 
     def _item(self, level: int, index: int) -> Mapping[str, Any]:
         """An item, by nothing but level and index."""
-        items = self._at(level)
         with using(Generators(index)):
             try:
-                return items[index]
+                return self._at(level, index)[0] if self.dataset in _BY_SEED else self._at(level)[index]
             except Exception as error:  # the boundary of somebody else's generator
                 raise EnvFailure("reasoning-gym", f"{self.dataset}[{index}] at level {level}: {error!r}") from error
 
@@ -144,7 +149,7 @@ class ReasoningGymEnv(ToolEnv):
 
     def _mark(self, answer: str) -> float:
         """The dataset's own, in [0, 1]. Its scorers raise for some wrong answers: these are wrong."""
-        if len(answer) > MAX_ANSWER or (self.dataset in _PARSES and not _harmless(answer)):
+        if len(answer) > MAX_ANSWER or _HUGE.search(answer) or (self.dataset in _PARSES and not _harmless(answer)):
             return 0.0
         try:
             with using(Generators(0)):
@@ -158,6 +163,8 @@ class ReasoningGymEnv(ToolEnv):
         if self.dataset == "puzzle24":
             used = sorted(int(number) for number in re.findall(r"[0-9]+", answer))
             return used == sorted(self._entry["metadata"]["numbers"]) and _exactly(answer, 24)
+        if self.dataset == "coin_flip":
+            return abs(Fraction(answer.replace(",", "")) - Fraction(self.task.answer)) <= Fraction(1, 10_000)
         return self.dataset not in STRICTER or _plain(answer) == _plain(self.task.answer)
 
     @override
@@ -168,27 +175,39 @@ class ReasoningGymEnv(ToolEnv):
         return self.format.final(self.task.answer)
 
 
-def _level_count(factory: Any, dataset: str) -> int:
-    """As many as the longest ladder of an attribute has steps; 1 without a curriculum."""
+def _configs(factory: Any, dataset: str, settings: Mapping[str, Any]) -> list[Any]:
+    """The configuration of every level, from the curriculum's steps that the dataset takes; one without a curriculum."""
+    _, config_class = factory.DATASETS[dataset]
     curriculum = factory.CURRICULA.get(dataset)
-    return 1 if curriculum is None else max((len(attribute.levels) for attribute in curriculum().attributes.values()), default=1)
-
-
-def _configured(ladder: Any, settings: Mapping[str, Any]) -> Any:
-    """The configuration of a curriculum's level, with settings of the user's over it."""
-    config = ladder.generate_configuration({key: settings[key] for key in ("seed", "size")})
-    for key, value in settings.items():
-        if not hasattr(config, key):
-            raise TypeError(f"there is no setting {key!r}")
-        setattr(config, key, value)
-    return config
+    steps = 1 if curriculum is None else max((len(a.levels) for a in curriculum().attributes.values()), default=1)
+    found, problem = list[Any](), ""
+    for step in range(steps):
+        try:
+            if curriculum is None or steps == 1:
+                config = config_class(**settings)
+            else:
+                ladder = curriculum()
+                ladder.set_global_level(step)
+                config = ladder.generate_configuration({key: settings[key] for key in ("seed", "size")})
+                for key, value in settings.items():
+                    if not hasattr(config, key):
+                        raise TypeError(f"there is no setting {key!r}")
+                    setattr(config, key, value)
+            if hasattr(config, "validate"):
+                config.validate()
+            found.append(config)
+        except (TypeError, AssertionError, ValueError) as error:
+            problem = str(error)
+    if not found:
+        raise ConfigError(f"reasoning-gym {dataset}: no level takes {dict(settings)}: {problem}")
+    return found
 
 
 def _defuse(dataset: str, made: type) -> None:
     """Its module calls `eval` on what a model wrote: there, `eval` reads literals from now on."""
     lend_to("reasoning_gym")
     if dataset in _EVALUATES:
-        module = needed(made.__module__, "adapters")
+        module = needed(made.__module__, "reasoning-gym")
         module.eval = ast.literal_eval
 
 
@@ -200,7 +219,7 @@ def _harmless(formula: str) -> bool:
 
 def _exactly(formula: str, value: int) -> bool:
     """Whether a formula of numbers is that number; a scorer that rounds does not know."""
-    number: Any = needed("sympy", "adapters").parse_expr(formula)
+    number: Any = needed("sympy", "reasoning-gym").parse_expr(formula)
     return bool(number == value)
 
 

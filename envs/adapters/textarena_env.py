@@ -74,8 +74,8 @@ class TextArenaEnv(TurnEnv):
         **options: Unpack[TurnOptions],
     ) -> None:
         super().__init__(**options)
-        self._arena = needed("textarena", "adapters")
-        registry: Mapping[str, Any] = needed("textarena.envs.registration", "adapters").ENV_REGISTRY
+        self._arena = needed("textarena", "textarena")
+        registry: Mapping[str, Any] = needed("textarena.envs.registration", "textarena").ENV_REGISTRY
         self.game = game.removesuffix("-raw")
         if f"{self.game}-raw" not in registry:
             raise UnknownName("game of TextArena", game, [name for name in registry if not name.endswith(("-raw", "-train"))])
@@ -97,7 +97,7 @@ class TextArenaEnv(TurnEnv):
 
     def _made(self) -> Any:
         try:
-            needed(self._entry_point.partition(":")[0], "adapters")
+            needed(self._entry_point.partition(":")[0], "textarena")
             lend_to("textarena")
             with using(Generators(0)):
                 return self._arena.make(f"{self.game}-raw", **self._settings)
