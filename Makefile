@@ -25,7 +25,7 @@ train:
 	@$(BIN)/turnwise train recipes/quickstart.toml
 
 test: system
-	@.ci/install train,test,tools
+	@.ci/install train,test,tools,adapters
 	@$(MAKE) --no-print-directory lint types
 	@echo "==> pytest"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
