@@ -18,6 +18,7 @@ published evaluations.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,7 +150,7 @@ def notes_of(database: str) -> Mapping[str, str]:
 
 def _described(file: Path) -> Iterator[tuple[str, str]]:
     text = file.read_bytes().decode("utf-8-sig", "replace")
-    for row in csv.DictReader(text.splitlines()):
+    for row in csv.DictReader(io.StringIO(text, newline="")):
         column = (row.get("original_column_name") or "").strip()
         parts = [" ".join((row.get(k) or "").split()) for k in ("column_name", "column_description", "value_description")]
         note = "; ".join(dict.fromkeys(p for p in parts if p and p.lower() != column.lower()))

@@ -74,7 +74,7 @@ def explained(sql: str, error: str, schema: Mapping[str, Iterable[str]], dialect
     """The engine's error with the place and the mend added; `schema`: table -> its columns."""
     hints = [
         _place(sql, error, dialect),
-        _nearest(error, schema),
+        _nearest(sql, error, schema),
         _function(error) if dialect == "sqlite" else "",
         _translation(sql, error, dialect),
     ]
@@ -99,7 +99,7 @@ def _place(sql: str, error: str, dialect: str) -> str:
     return ""
 
 
-def _nearest(error: str, schema: Mapping[str, Iterable[str]]) -> str:
+def _nearest(sql: str, error: str, schema: Mapping[str, Iterable[str]]) -> str:
     named = _NAMED.search(error)
     if named is None or named[1] == "function":
         return ""
@@ -107,7 +107,8 @@ def _nearest(error: str, schema: Mapping[str, Iterable[str]]) -> str:
     if named[1] == "table":
         known = {table.lower(): table for table in schema}
     else:
-        known = {column.lower(): f"{table}.{column}" for table, columns in schema.items() for column in columns}
+        named_last = sorted(schema, key=lambda table: re.search(rf"\b{re.escape(table)}\b", sql, re.IGNORECASE) is not None)
+        known = {column.lower(): f"{table}.{column}" for table in named_last for column in schema[table]}
     near = get_close_matches(name, known, n=1, cutoff=0.6)
     return f"Did you mean {known[near[0]]}?" if near and near[0] != name else ""
 
