@@ -8,9 +8,9 @@ from turnwise.envs.registration import ids
 from turnwise.envs.testing import check_turn_env
 from turnwise.envs.testing.kit import PROBES, RULES
 
-TASKS = {"turnwise/Lookup-v0": 200, "turnwise/MathTools-v0": 2}
+TASKS = {"turnwise/Lookup-v0": 200, "turnwise/MathTools-v0": 2, "turnwise/SQL-v0": 2}
 """Train and test tasks per level that the expert plays; 50 where not said, fewer where each opens a sandbox session."""
-LEVELS = {"turnwise/MathTools-v0": (1, 3)}
+LEVELS = {"turnwise/MathTools-v0": (1, 3), "turnwise/SQL-v0": (1, 6)}
 """All of them where not said; `python -m turnwise.envs.testing ID` checks all."""
 
 
