@@ -19,6 +19,8 @@ _LAST_BREATH_S = 0.02
 _LOOK_S, _FIRST_LOOK_S, _RARELY_S = 0.02, 0.01, 0.1
 _HASTY_MS = 8.0
 """CPU of a call for which its session is one among equals."""
+_FAMILY_S, _FAMILY_SHARE = 0.01, 5.0
+"""How long a look at a whole family is good for: at least so long, and so many times what it took."""
 _OWN_FDS = 6
 """0 to 5 are the resident's, see there."""
 
@@ -30,6 +32,9 @@ class Accounts:
         """`folder`: the work folder if no file system of its own bounds it."""
         self._meter, self._init, self._group, self._folder = meter, init, group, folder
         self.forked = False
+        self._seen: list[tuple[Process, str]] = []
+        """Processes of the family with their mount namespace, and until when that is good."""
+        self._seen_until = 0.0
         self._reaped_ms = 0.0
         """CPU of init and of what it has waited for, and when that was seen."""
         self._reaped_at = 0.0
@@ -98,6 +103,7 @@ class Accounts:
 
     def end(self, member: Member) -> bool:
         """Kill every process of a session; False if that did not come to an end."""
+        self._seen_until = 0.0
         processes = [p for p in self._meter.below(self._init) if self._belongs(member, p)]
         member.total_ms = max(member.total_ms, self._cpu(member, processes))
         if self.forked:
@@ -116,6 +122,7 @@ class Accounts:
             return "its process has ended"
         if main.threads > 1:
             return f"it has {main.threads} threads"
+        self._seen_until = 0.0
         if len(self._with_company(member, main)) > 1:
             return "it has live child processes"
         folder = self._meter.open(f"{member.pid}/fd")
@@ -164,11 +171,19 @@ class Accounts:
 
     def _with_company(self, member: Member, main: Process) -> list[Process]:
         """The first process and all others; quick where it is alone."""
-        if not self.forked and main.threads == 1 and not self._meter.children(main.pid):
-            beside = self._meter.children(self._init)
-            if beside == [main.pid]:
-                return [main]
-        return [p for p in self._meter.below(self._init) if not p.gone and self._belongs(member, p)]
+        if self.forked:
+            return [main, *(p for p, mounts in self._family() if mounts == member.mounts and p.pid != main.pid)]
+        if main.threads == 1 and not self._meter.children(main.pid) and self._meter.children(self._init) == [main.pid]:
+            return [main]
+        return [p for p in self._meter.below(self._init) if not p.gone]
+
+    def _family(self) -> list[tuple[Process, str]]:
+        """Looked at once for all members, for there may be many, and we would take the time that they need."""
+        began = time.monotonic()
+        if began > self._seen_until:
+            self._seen = [(p, self._meter.link(f"{p.pid}/ns/mnt")) for p in self._meter.below(self._init) if not p.gone]
+            self._seen_until = time.monotonic() + max(_FAMILY_S, _FAMILY_SHARE * (time.monotonic() - began))
+        return self._seen
 
     def _belongs(self, member: Member, process: Process) -> bool:
         return not self.forked or self._meter.link(f"{process.pid}/ns/mnt") == member.mounts
