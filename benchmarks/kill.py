@@ -3,9 +3,9 @@
     python benchmarks/kill.py [--backend namespaces] [--sessions 200] [--moments 20] [--out benchmarks/results/kill.json]
 
 Left is: a process, a control group, a mount, a temporary file, a container. A quarter of the sessions hold a daemon that ignores
-every signal and has forgotten its parents; all others are in the middle of calls. After a server, everything has to go (also after
-a zygote and then its server: sessions outlive their zygote); after a supervisor, its session; after a client of a tool server, its
-sessions (the server gives a client that lost its connection a second to come back).
+every signal and has forgotten its parents; all others are in the middle of calls. After a server, everything has to go (also
+after a zygote and then its server: sessions outlive their zygote); after a supervisor, its session; after a client of a tool
+server, its sessions (the server gives a client that lost its connection a second to come back).
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from aiohttp import WSCloseCode, web
 
 from turnwise.errors import ConfigError
 from turnwise.tool_servers.auth import allows
-from turnwise.tool_servers.sandbox.protocol import ToolResult
+from turnwise.tool_servers.sandbox.protocol import ToolResult, checked_id
 from turnwise.tool_servers.service import Canary, Service
 from turnwise.tool_servers.sessions import SessionTable
 from turnwise.tool_servers.wire import (
@@ -42,7 +42,6 @@ from turnwise.tool_servers.wire import (
     STATUS,
     Kind,
     Refusal,
-    checked_id,
     decoded,
     encoded,
     error_of,

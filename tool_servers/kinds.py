@@ -49,7 +49,7 @@ KINDS: Mapping[str, Kind] = {
             help="run Python in persistent sessions: variables and files stay from call to call",
             port=8701,
             canary=("python", {"code": "print(6 * 7)"}),
-            profiles=("python", "science"),
+            profiles=("python", "math", "science"),
         ),
         Kind(
             name="sql",

@@ -30,10 +30,10 @@ from mcp.shared.exceptions import MCPError
 
 from turnwise import __version__
 from turnwise.tool_servers.asgi import handler
-from turnwise.tool_servers.sandbox.protocol import SessionSpec, Status, ToolResult
+from turnwise.tool_servers.sandbox.protocol import SessionSpec, Status, ToolResult, checked_id
 from turnwise.tool_servers.service import Service
 from turnwise.tool_servers.sessions import SessionTable
-from turnwise.tool_servers.wire import MAX_BODY, Kind, Refusal, checked_id, encoded, error_of, result_to
+from turnwise.tool_servers.wire import MAX_BODY, Kind, Refusal, encoded, error_of, result_to
 
 __all__ = ["SEQ", "SESSION", "SESSION_HEADER", "over_http", "over_stdio"]
 

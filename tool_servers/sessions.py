@@ -24,8 +24,8 @@ from turnwise.errors import ConfigError, SandboxFailure, TurnwiseError
 from turnwise.tool_servers.admission import Capacity, Gate
 from turnwise.tool_servers.lifelines import Lifelines
 from turnwise.tool_servers.metrics import Metrics
-from turnwise.tool_servers.sandbox.protocol import Sandbox, Session, SessionSpec, ToolResult
-from turnwise.tool_servers.wire import Kind, Refusal, checked_id
+from turnwise.tool_servers.sandbox.protocol import Sandbox, Session, SessionSpec, ToolResult, checked_id
+from turnwise.tool_servers.wire import Kind, Refusal
 
 __all__ = ["SessionTable"]
 

@@ -13,7 +13,6 @@ import base64
 import binascii
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from enum import StrEnum
@@ -30,7 +29,6 @@ __all__ = [
     "STATUS",
     "Kind",
     "Refusal",
-    "checked_id",
     "decoded",
     "encoded",
     "error_of",
@@ -47,7 +45,6 @@ RUN_HEADER = "Turnwise-Run"
 """The training run that asks; runs take turns where there is a queue."""
 MAX_BODY = 4 * 1024 * 1024
 """Bytes of one request."""
-_ID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 
 
 class Kind(StrEnum):
@@ -174,23 +171,17 @@ def _no_constant(word: str) -> NoReturn:
 # --- records --------------------------------------------------------------------------------------------------------------
 
 
-def checked_id(value: object) -> str:
-    """A session's id, or ConfigError."""
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise ConfigError(f"session id: expected 1 to 64 of letters, digits, '-', '_' and '.', got {value!r}.")
-    return value
-
-
 def spec_to(spec: SessionSpec) -> dict[str, Any]:
     """A spec as JSON; files in base64."""
     return {
-        "id": checked_id(spec.id),
+        "id": spec.id,
         "profile": spec.profile,
         "limits": asdict(spec.limits),
         "files": {path: base64.b64encode(data).decode() for path, data in spec.files.items()},
         "seed": spec.seed,
         "lease_s": spec.lease_s,
         "settings": dict(spec.settings),
+        "shared": list(spec.shared),
     }
 
 
@@ -203,13 +194,14 @@ def spec_from(data: Mapping[str, Any]) -> SessionSpec:
     if not 0 < lease_s < math.inf:
         raise ConfigError(f"session: lease_s must be a number of seconds above 0, got {lease_s!r}.")
     return SessionSpec(
-        id=checked_id(data.get("id")),
+        id=_of(str, data, "id", ""),
         profile=_of(str, data, "profile", "python"),
         limits=Limits(**limits),
         files={str(path): _bytes(path, text) for path, text in _of(dict, data, "files", {}).items()},
         seed=_of(int, data, "seed", 0),
         lease_s=float(lease_s),
         settings=_of(dict, data, "settings", {}),
+        shared=tuple(map(str, _of(list, data, "shared", []))),
     )
 
 

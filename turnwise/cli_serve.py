@@ -67,6 +67,13 @@ def add_arguments(sub: argparse.ArgumentParser) -> None:
         "--site", action="append", default=[], metavar="NAME=FOLDER", help="for browser: pages that sessions may see"
     )
     what.add_argument(
+        "--share",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="for python and sql: a folder that sessions may ask for; read-only, at /shared/NAME",
+    )
+    what.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="of the backend, such as warm=8 for docker"
     )
     what.add_argument("--corpus", metavar="PATH", help="for search: a folder of texts or a JSONL file")
@@ -136,6 +143,10 @@ def _of_kind(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, A
     for option, given, kind in (("--corpus", arguments.corpus, "search"), ("--site", sites, "browser")):
         if bool(given) != (arguments.kind == kind):
             raise ConfigError(f"{option}: {f'is for {kind} servers' if given else f'a {kind} server needs it'}.")
+    if shared := _pairs("--share", arguments.share):
+        if not KINDS[arguments.kind].runs_code or sites:
+            raise ConfigError("--share: is for python and sql servers.")
+        options = {"shared": shared} | options
     if sites:
         return {"bundles": sites} | options, {"bundle": next(iter(sites)), "start": "http://app.test/"} | settings
     return ({"corpus": arguments.corpus} if arguments.corpus else {}) | options, settings

@@ -164,7 +164,30 @@ def test_disk_and_files_are_bounded() -> None:
     fill = "for f in /work/a /tmp/a /dev/shm/a; do dd if=/dev/zero of=$f bs=1M count=40 2>/dev/null; done"
     result = sh(f"{fill}; du -cm /work /tmp /dev/shm | tail -1", disk_mb=8)
     assert int(result.out.split()[0]) <= 10
-    assert 40 <= int(sh("i=0; while [ $i -lt 100 ]; do touch f$i 2>/dev/null; i=$((i+1)); done; ls | wc -l", inodes=64).out) < 64
+    for folder in ("/work", "/dev/shm"):
+        many = f"cd {folder}; i=0; while [ $i -lt 100 ]; do touch f$i 2>/dev/null; i=$((i+1)); done; ls | wc -l"
+        assert 40 <= int(sh(many, inodes=64).out) < 64
+
+
+def test_proc_hides_the_first_process() -> None:
+    box = Box(proc=True)
+    assert sh("ls /proc/1 | wc -l; touch /proc/1/x", box).out == "0\n"
+    assert int(sh("ls /proc/self | wc -l", box).out) > 20
+
+
+def test_shared_folders_are_read_only(tmp_path: Path) -> None:
+    for path in tmp_path.parents[:3]:
+        path.chmod(path.stat().st_mode | 0o055)
+    shared = tmp_path / "data"
+    shared.mkdir(mode=0o777)
+    shared.chmod(0o777)
+    (shared / "big").write_text("seen\n")
+    (shared / "out").symlink_to(tmp_path / "hidden")
+    (tmp_path / "hidden").write_text("hidden\n")
+    box = Box(shared={"data": str(shared)})
+    assert sh("cat /shared/data/big", box).out == "seen\n"
+    assert sh("cat /shared/data/out || echo no", box).out == "no\n"
+    assert sh("touch /shared/data/new", box).status is Status.ERROR and not (shared / "new").exists()
 
 
 def test_output_keeps_head_and_tail() -> None:
@@ -240,8 +263,8 @@ def test_start_and_kill() -> None:
 
 
 def test_a_sandbox_that_cannot_be_made_is_a_failure() -> None:
-    with pytest.raises(SandboxFailure, match="size"):
-        asyncio.run(run(["true"], box=Box(shm_mb=1 << 60)))
+    with pytest.raises(SandboxFailure, match="setenv"):
+        asyncio.run(run(["true"], box=Box(environment={"A=B": ""})))
 
 
 @pytest.mark.skipif(os.getuid() != 0 or not Path("/usr/bin/setpriv").exists(), reason="needs root to become somebody else")

@@ -99,14 +99,13 @@ def _bare(program: str, token: str) -> list[str]:
 
 def _isolated(program: str, token: str, memory_mb: int) -> list[str]:
     """The command line with bubblewrap before the browser."""
-    limits = Limits(cpu_s=_ENDLESS_S, memory_mb=memory_mb, processes=4096, open_files=8192, disk_mb=256, inodes=16_384)
+    limits = Limits(cpu_s=_ENDLESS_S, memory_mb=memory_mb, processes=4096, open_files=8192, disk_mb=768, inodes=16_384)
     folder = str(Path(program).parent)
     box = Box(
         limits=limits,
         readable=(*_READABLE, *(() if folder.startswith("/usr/") else (folder,))),
         environment={"HOME": "/tmp", "TZ": "UTC", "LANG": "en_US.UTF-8"},
         proc=True,
-        shm_mb=512,
         reserve=False,
         tick_s=0.25,
         fds=5,

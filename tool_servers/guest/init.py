@@ -90,7 +90,8 @@ class Init:
         """Returns an open descriptor of the work folder, for the supervisor."""
         if self._plan.level >= 2:
             kernel.unshare(kernel.CLONE_NEWNS)
-            namespaces.session_folders(self._bounds.disk_mb, self._bounds.inodes, self._user, self._plan.readable)
+            bounds, unasked = self._bounds, self._plan.shared.keys() - set(self._bounds.shared)
+            namespaces.session_folders(bounds.disk_mb, bounds.inodes, self._user, self._plan.readable, unasked)
             namespaces.loopback_up()
             socket.sethostname("sandbox")
         else:

@@ -8,11 +8,11 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from turnwise.tool_servers.guest import files, kernel
-from turnwise.tool_servers.guest.plan import NOBODY, WORK
+from turnwise.tool_servers.guest.plan import NOBODY, SHARED, WORK
 
 __all__ = ["become_mapped", "copy_folders", "enter_root", "loopback_up", "map_self", "reveal", "session_folders"]
 
@@ -28,8 +28,9 @@ _OLD = "/old"
 _IFF_UP, _SIOCSIFFLAGS = 1, 0x8914
 
 
-def enter_root(readable: Sequence[str], ordinary: bool) -> None:
-    """Leave the host's files for a root with only `readable` in it. `ordinary`: not root, so through a user namespace."""
+def enter_root(readable: Sequence[str], shared: Mapping[str, str], ordinary: bool) -> None:
+    """Leave the host's files for a root with only `readable` in it, and the folders that sessions may ask for by name.
+    `ordinary`: not root, so through a user namespace."""
     uid, gid = os.geteuid(), os.getegid()
     kernel.unshare(kernel.CLONE_NEWNS | (kernel.CLONE_NEWUSER if ordinary else 0))
     if ordinary:
@@ -48,6 +49,9 @@ def enter_root(readable: Sequence[str], ordinary: bool) -> None:
         _show(f"/dev/{name}", devices=True)
     for path in _outermost(readable):
         _show(path)
+    for name, path in shared.items():
+        _place(Path(SHARED, name), True)
+        kernel.bind(_OLD + path, f"{SHARED}/{name}")
     for name in ("fd", "stdin", "stdout", "stderr"):
         os.symlink("/proc/self/fd" + {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}[name], f"/dev/{name}")
     kernel.unmount(_OLD)
@@ -116,8 +120,11 @@ def _show_below(target: str, folder: str, readable: Sequence[str]) -> None:
             kernel.bind(path, str(place))
 
 
-def session_folders(disk_mb: int, inodes: int, owner: int | None, readable: Sequence[str]) -> None:
-    """In a fresh mount namespace: an empty work folder, /tmp and /dev/shm, which share one size. `owner`: outer user, if root."""
+def session_folders(disk_mb: int, inodes: int, owner: int | None, readable: Sequence[str], unasked: Iterable[str] = ()) -> None:
+    """In a fresh mount namespace: an empty work folder, /tmp and /dev/shm, which share one size. `owner`: outer user, if root;
+    `unasked`: shared folders to take away."""
+    for name in unasked:
+        kernel.unmount(f"{SHARED}/{name}")
     kernel.mount("tmpfs", _BOX, "tmpfs", 6, f"mode=755,size={disk_mb}m,nr_inodes={inodes + 4}")  # nosuid, nodev
     for name, target in _FOLDERS.items():
         path = f"{_BOX}/{name}"

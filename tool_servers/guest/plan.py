@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["NOBODY", "WORK", "Bounds", "Plan"]
+__all__ = ["NOBODY", "SHARED", "WORK", "Bounds", "Plan"]
 
 NOBODY = 65534
 """User and group that the model's code sees itself as."""
 WORK = "/work"
+SHARED = "/shared"
+"""Where folders that sessions asked for are, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Plan:
     """Folders added to the import path."""
     readable: tuple[str, ...] = ()
     """Host paths that sessions read, at the same place; what does not exist is left out."""
+    shared: dict[str, str] = field(default_factory=dict[str, str])
+    """Name -> host path of a folder that a session sees at `SHARED`/name if it asks for it."""
     group: str = ""
     """Name of the cgroup that sessions' groups go into; "" for none."""
     first_user: int = 0x70000000
@@ -47,3 +51,4 @@ class Bounds:
     calls: int
     seed: int = 0
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    shared: tuple[str, ...] = ()

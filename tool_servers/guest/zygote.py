@@ -93,7 +93,7 @@ class Zygote:
         if self.groups:
             self.groups.watch()
         if plan.level >= 2:
-            namespaces.enter_root(plan.readable, ordinary=not self._root)
+            namespaces.enter_root(plan.readable, plan.shared, ordinary=not self._root)
         else:
             kernel.subreaper()
             if self._root:

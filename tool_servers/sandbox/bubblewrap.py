@@ -26,6 +26,7 @@ from typing import Any
 from turnwise.errors import ConfigError, SandboxFailure, Unsupported
 from turnwise.tool_servers.guest import seccomp
 from turnwise.tool_servers.guest.output import Capture
+from turnwise.tool_servers.guest.plan import SHARED
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import Status, ToolResult, Usage
 
@@ -58,11 +59,11 @@ class Box:
     """Relative path -> content, in /work, executable."""
     readable: tuple[str, ...] = ()
     """Further folders or files of this machine, read-only at the same path; what is missing is left out."""
+    shared: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Name -> folder of this machine that is at /shared/NAME, read-only."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     proc: bool = False
-    """Whether there is a /proc (of the sandbox's own processes)."""
-    shm_mb: int = 1
-    """Size of /dev/shm."""
+    """Whether there is a /proc (of the sandbox's own processes but the first)."""
     reserve: bool = True
     """Whether each process is bounded as well; False for programs that reserve far more address space than they use."""
     tick_s: float = 0.05
@@ -240,7 +241,8 @@ def _plan(argv: Sequence[str], box: Box, *, wall_s: float | None, report: int | 
     if not argv:
         raise ConfigError("bubblewrap: argv must name a program, got nothing.")
     limits, uid = box.limits, 0x60000000 + (os.getpid() % 0x8000 << 12) + next(_started) % 0x1000
-    carried = [path for path in box.readable if os.getuid() == 0 and not _reachable(Path(path))]
+    sources = [*box.readable, *box.shared.values()]
+    carried = [path for path in sources if os.getuid() == 0 and not _reachable(Path(path))]
     return {
         "bwrap": _bwrap(),
         "argv": list(argv),
@@ -271,11 +273,13 @@ def _options(box: Box, carried: Sequence[str]) -> list[str]:
         elif os.path.isdir(name):
             options += ["--ro-bind", name, name]
     options += ["--bind", "/mnt/work", "/work", "--bind", "/mnt/tmp", "/tmp", "--dev", "/dev"]
-    for path in (*_ETC, *box.readable):
+    places = [(path, path) for path in (*_ETC, *box.readable)]
+    for path, place in [*places, *((path, f"{SHARED}/{name}") for name, path in box.shared.items())]:
         source = f"/mnt/carried{carried.index(path)}" if path in carried else path
-        options += ["--ro-bind" if path in carried else "--ro-bind-try", source, path]
-    options += ["--size", str(box.shm_mb << 20), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
-    options += ["--proc", "/proc"] if box.proc else []
+        options += ["--ro-bind" if path in carried else "--ro-bind-try", source, place]
+    options += ["--bind", "/mnt/shm", "/dev/shm", "--remount-ro", "/dev"]
+    # Under /proc/1 stands the memory of bwrap itself, which is of the same user.
+    options += ["--proc", "/proc", "--size", "4096", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1"] if box.proc else []
     options += ["--remount-ro", "/", "--chdir", "/work"]
     for name, value in {"PATH": _PATH, "HOME": "/work", "LANG": "C.UTF-8", **box.environment}.items():
         options += ["--setenv", name, value]

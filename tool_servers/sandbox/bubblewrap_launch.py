@@ -65,9 +65,9 @@ def own_namespaces(root: bool) -> None:
 
 
 def stage(plan: dict[str, Any], uid: int, gid: int) -> None:
-    """The sized tmpfs with /work, /tmp and the files in it, and the folders that the dropped uid could not reach itself."""
+    """The sized tmpfs with /work, /tmp, /dev/shm and the files, and the folders that the dropped uid could not reach itself."""
     mount("tmpfs", STAGE, "tmpfs", _MS_NOSUID_NODEV, "size={size},nr_inodes={inodes},mode=755".format(**plan))
-    for name, mode in (("work", 0o700), ("tmp", 0o1777)):
+    for name, mode in (("work", 0o700), ("tmp", 0o1777), ("shm", 0o1777)):
         os.mkdir(f"{STAGE}/{name}")
         os.chmod(f"{STAGE}/{name}", mode)
     for path, data in plan["files"].items():
@@ -81,7 +81,8 @@ def stage(plan: dict[str, Any], uid: int, gid: int) -> None:
     for folder, folders, names in os.walk(f"{STAGE}/work"):
         for name in (".", *folders, *names):
             os.chown(f"{folder}/{name}", uid, gid, follow_symlinks=False)
-    os.chown(f"{STAGE}/tmp", uid, gid)
+    for name in ("tmp", "shm"):
+        os.chown(f"{STAGE}/{name}", uid, gid)
 
 
 def drop(uid: int, gid: int) -> None:

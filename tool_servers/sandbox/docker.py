@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +32,11 @@ from turnwise.tool_servers.sandbox.guest_requests import checked_answer, checked
 from turnwise.tool_servers.sandbox.ledger import Ledger
 from turnwise.tool_servers.sandbox.profiles import profile_of
 from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, Status, ToolResult
+from turnwise.tool_servers.sandbox.shared import check_asked, checked_folders
 
 __all__ = ["DockerSandbox", "DockerSession"]
 
 _LOG = logging.getLogger(__name__)
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _START_S, _FILE_S, _GRACE_S = 60.0, 30.0, 30.0
 _REAP_S = 60.0
 _NEWS_S = 0.2
@@ -149,6 +148,7 @@ class DockerSandbox:
         cpus: float = 1.0,
         base: str = BASE,
         wheels: Path | None = None,
+        shared: Mapping[str, str | Path] | None = None,
     ) -> None:
         """
         needs   the weakest level that will do; Level.GVISOR asks for the runtime runsc
@@ -156,8 +156,10 @@ class DockerSandbox:
         warm    containers kept ready for each of the last four kinds (profile and limits) of sessions that were opened
         cpus    of one session
         base, wheels   of our image, see `docker_image.Recipe`
+        shared  folders that sessions may ask for by name, see `shared.py`; of this machine, which must be the engine's
         """
         self._needs, self._url, self._cpus, self._base, self._wheels = needs, url, cpus, base, wheels
+        self._shared = checked_folders(shared or {})
         self._runtime = GVISOR if needs >= Level.GVISOR else ""
         self._owner = Owner.this_process()
         self._sessions: dict[str, DockerSession] = {}
@@ -207,7 +209,7 @@ class DockerSandbox:
         """Another kernel may lack calls that the guest needs; better said now than at the first episode."""
         if self._runtime:
             try:
-                await (await self._start(_shape(SessionSpec("probe")))).close()
+                await (await self._start(self._shape(SessionSpec("probe")))).close()
             except SandboxFailure as failed:
                 raise Unsupported(
                     f"DockerSandbox: this version of {self._runtime} cannot run the guest: {failed.detail}."
@@ -215,11 +217,10 @@ class DockerSandbox:
 
     async def prepare(self, spec: SessionSpec) -> None:
         """Return when the pool holds what it can for sessions like this one."""
-        await self._pool.prepare(_shape(spec))
+        await self._pool.prepare(self._shape(spec))
 
     async def open(self, spec: SessionSpec) -> DockerSession:
-        if not _ID.fullmatch(spec.id):
-            raise ConfigError(f"SessionSpec: id must be 1 to 64 of letters, digits, '-', '_' and '.', got {spec.id!r}.")
+        check_asked(spec, self._shared, Level.DOCKER)
         known = self._opening.get(spec.id)
         if known is None:
             known = spec, asyncio.create_task(self._open(spec))
@@ -236,7 +237,7 @@ class DockerSandbox:
             del self._opening[id]
 
     async def _open(self, spec: SessionSpec) -> DockerSession:
-        guest = await self._pool.take(_shape(spec))
+        guest = await self._pool.take(self._shape(spec))
         session = DockerSession(self, spec, guest, self._memory)
         try:
             await session.begin()
@@ -292,6 +293,6 @@ class DockerSandbox:
             await asyncio.sleep(_REAP_S)
             await reap(docker)
 
-
-def _shape(spec: SessionSpec) -> Shape:
-    return Shape(spec.profile, spec.limits, spec.lease_s)
+    def _shape(self, spec: SessionSpec) -> Shape:
+        shared = tuple((name, self._shared[name]) for name in sorted(set(spec.shared)))
+        return Shape(spec.profile, spec.limits, spec.lease_s, shared)

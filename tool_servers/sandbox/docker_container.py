@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from turnwise.tool_servers.guest.plan import SHARED
 from turnwise.tool_servers.sandbox.limits import Limits
 
 __all__ = ["CAPABILITIES", "container_settings"]
@@ -44,6 +45,11 @@ def _ulimits(limits: Limits, podman: bool) -> list[dict[str, Any]]:
     return [{"Name": name, "Soft": bound, "Hard": bound} for name, bound in bounds.items()]
 
 
+def _mount(name: str, path: str) -> dict[str, Any]:
+    options = {"Propagation": "rprivate", "NonRecursive": True}
+    return {"Type": "bind", "Source": path, "Target": f"{SHARED}/{name}", "ReadOnly": True, "BindOptions": options}
+
+
 def container_settings(
     image: str,
     command: Sequence[str],
@@ -51,6 +57,7 @@ def container_settings(
     *,
     labels: Mapping[str, str],
     overhead_mb: int,
+    shared: Mapping[str, str] | None = None,
     cpus: float = 1.0,
     runtime: str = "",
     podman: bool = False,
@@ -59,6 +66,7 @@ def container_settings(
 
     `overhead_mb` is what the guest and the imports of the profile need beside the session. The tmpfs count as memory of the
     container, so the container's own bound is the last line: the guest stops a session at `Limits.memory_mb` before.
+    `shared`: name -> folder of the engine's machine, read-only at /shared/name, without what is mounted below it.
     Podman wants a system call profile as a path (of its machine), and knows no bound of inodes.
     """
     memory = (limits.memory_mb + limits.disk_mb + overhead_mb) * _MB
@@ -92,6 +100,7 @@ def container_settings(
             "Tmpfs": {"/tmp": _tmpfs(limits, podman)},
             "Ulimits": _ulimits(limits, podman),
             "LogConfig": {"Type": "none", "Config": {}},
+            **({"Mounts": [_mount(name, path) for name, path in shared.items()]} if shared else {}),
             **({"Runtime": runtime} if runtime else {}),
         },
     }

@@ -10,7 +10,7 @@ from aiodocker import Docker
 
 from turnwise.errors import SandboxFailure
 from turnwise.tool_servers.guest.frames import FrameError, Frames
-from turnwise.tool_servers.guest.plan import Plan
+from turnwise.tool_servers.guest.plan import SHARED, Plan
 from turnwise.tool_servers.sandbox.docker_container import container_settings
 from turnwise.tool_servers.sandbox.docker_engine import Engine
 from turnwise.tool_servers.sandbox.docker_link import Pipe
@@ -24,7 +24,7 @@ from turnwise.tool_servers.sandbox.zygotes import Link
 __all__ = ["Guest", "Shape"]
 
 _HOME = "/opt/turnwise"
-_READABLE = ("/bin", "/etc", "/lib", "/lib64", "/opt", "/sbin", "/usr")
+_READABLE = ("/bin", "/etc", "/lib", "/lib64", "/opt", "/sbin", "/usr", SHARED)
 _READY_S = 60.0
 _LEASE_MARGIN_S = 60.0
 """The owner closes a session whose lease is over; the container does it so much later, if nobody did."""
@@ -41,6 +41,8 @@ class Shape:
     profile: str
     limits: Limits
     lease_s: float
+    shared: tuple[tuple[str, str], ...] = ()
+    """(name, path) of the folders that it shows."""
 
 
 class Guest:
@@ -65,6 +67,7 @@ class Guest:
             shape.limits,
             labels={LABEL: str(owner)},
             overhead_mb=_OVERHEAD_MB + (_IMPORTS_MB if profile_of(shape.profile).extra else 0),
+            shared=dict(shape.shared),
             cpus=cpus,
             runtime=runtime,
             podman=engine.podman,

@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 from turnwise.errors import ConfigError, SandboxFailure
@@ -21,6 +22,7 @@ from turnwise.tool_servers.sandbox.ledger import Ledger
 from turnwise.tool_servers.sandbox.levels import reach
 from turnwise.tool_servers.sandbox.profiles import profile_of
 from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, ToolResult
+from turnwise.tool_servers.sandbox.shared import check_asked, checked_folders
 from turnwise.tool_servers.sandbox.zygotes import Link, Zygote, plan_of, sweep
 
 __all__ = ["EmbeddedSandbox", "EmbeddedSession"]
@@ -115,14 +117,21 @@ class EmbeddedSandbox:
     """Sessions on this machine."""
 
     def __init__(
-        self, *, needs: Level = Level.NAMESPACES, profiles: Sequence[str] = ("python",), level: Level | None = None
+        self,
+        *,
+        needs: Level = Level.NAMESPACES,
+        profiles: Sequence[str] = ("python",),
+        level: Level | None = None,
+        shared: Mapping[str, str | Path] | None = None,
     ) -> None:
-        """`needs`: the weakest level that will do; `profiles`: made ready at once, others at first use; `level`: exactly this."""
+        """`needs`: the weakest level that will do; `profiles`: made ready at once, others at first use; `level`: exactly this;
+        `shared`: folders that sessions may ask for by name, see `shared.py`."""
         if not Level.RLIMITS <= needs <= Level.NAMESPACES:
             raise ConfigError(
                 f"EmbeddedSandbox: needs must be at most NAMESPACES, got {needs.name}; the docker backend has more."
             )
         self._needs, self._level, self._notice = needs, level, ""
+        self._shared = checked_folders(shared or {})
         self._profiles = [profile_of(name) for name in profiles]
         self._zygotes: dict[str, asyncio.Task[Zygote]] = {}
         self._sessions: dict[str, tuple[SessionSpec, asyncio.Task[EmbeddedSession]]] = {}
@@ -168,6 +177,8 @@ class EmbeddedSandbox:
         if self._closed:
             raise SandboxFailure("closed", "the sandbox is closed")
         data, fields = opening(spec)
+        await self._zygote(spec.profile)  # the level is known from here on
+        check_asked(spec, self._shared, self.level)
         for again in (True, False):
             zygote, link = await self._zygote(spec.profile), None
             try:
@@ -232,7 +243,8 @@ class EmbeddedSandbox:
     async def _fresh_zygote(self, profile: str, last: asyncio.Task[Zygote] | None) -> Zygote:
         if last is not None and not last.cancelled() and not last.exception():
             await last.result().close()
-        return await Zygote.start(plan_of(profile_of(profile), self.level))
+        plan = plan_of(profile_of(profile), self.level)
+        return await Zygote.start(replace(plan, shared=self._shared if self.level >= Level.NAMESPACES else {}))
 
     async def _end_leases(self) -> None:
         while True:

@@ -12,7 +12,7 @@ __all__ = ["checked_answer", "checked_wall", "opening", "result_of"]
 
 def opening(spec: SessionSpec) -> tuple[bytes, dict[str, Any]]:
     """(raw, fields) of the request `open`."""
-    bounds = asdict(spec.limits) | {"seed": spec.seed, "settings": dict(spec.settings)}
+    bounds = asdict(spec.limits) | {"seed": spec.seed, "settings": dict(spec.settings), "shared": list(spec.shared)}
     files = [[path, len(data)] for path, data in spec.files.items()]
     return b"".join(spec.files.values()), {"bounds": bounds, "files": files}
 

@@ -6,15 +6,18 @@ A `ToolResult` tells what the *action* did, and may become an observation. What 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol, Self
 
-from turnwise.errors import TurnwiseError
+from turnwise.errors import ConfigError, TurnwiseError
 from turnwise.tool_servers.sandbox.limits import Limits
 
-__all__ = ["ForkRefused", "Level", "Sandbox", "Session", "SessionSpec", "Status", "ToolResult", "Usage"]
+__all__ = ["ForkRefused", "Level", "Sandbox", "Session", "SessionSpec", "Status", "ToolResult", "Usage", "checked_id"]
+
+_ID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,64}")
 
 
 class Level(IntEnum):
@@ -79,6 +82,13 @@ class ToolResult:
     """Whether the session's process had to be replaced, so that variables are lost; files stay."""
 
 
+def checked_id(value: object) -> str:
+    """A session's id, or ConfigError."""
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise ConfigError(f"session id: expected 1 to 64 of letters, digits, '-', '_' and '.', got {value!r}.")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class SessionSpec:
     """What to open. Opening the same spec under the same id again gives the same session; another spec is an error."""
@@ -96,6 +106,11 @@ class SessionSpec:
     """Seconds without a call after which the session is closed."""
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """JSON-able settings of the profile's worker."""
+    shared: tuple[str, ...] = ()
+    """Names of folders that the sandbox was given; each is at /shared/NAME, read-only."""
+
+    def __post_init__(self) -> None:
+        checked_id(self.id)
 
 
 class ForkRefused(TurnwiseError):

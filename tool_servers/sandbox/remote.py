@@ -24,13 +24,12 @@ from yarl import URL
 
 from turnwise.errors import ConfigError, SandboxFailure
 from turnwise.tool_servers.auth import find_token
-from turnwise.tool_servers.sandbox.protocol import Level, Session, SessionSpec, ToolResult
+from turnwise.tool_servers.sandbox.protocol import Level, Session, SessionSpec, ToolResult, checked_id
 from turnwise.tool_servers.wire import (
     CLIENT_HEADER,
     MAX_BODY,
     RUN_HEADER,
     Kind,
-    checked_id,
     encoded,
     raised_by,
     result_from,
