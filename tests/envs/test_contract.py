@@ -8,8 +8,14 @@ from turnwise.envs.registration import ids
 from turnwise.envs.testing import check_turn_env
 from turnwise.envs.testing.kit import PROBES, RULES
 
-TASKS = {"turnwise/Lookup-v0": 200, "turnwise/MathTools-v0": 2, "turnwise/SQL-v0": 2}
-"""Train and test tasks per level that the expert plays; 50 where not said, fewer where each opens a sandbox session."""
+TASKS = {
+    "turnwise/Lookup-v0": 200,
+    "turnwise/MathTools-v0": 2,
+    "turnwise/MaskedSearch-v0": 15,
+    "turnwise/Search-v0": 15,
+    "turnwise/SQL-v0": 2,
+}
+"""Train and test tasks per level that the expert plays; 50 where not said, fewer where each opens a sandbox session or builds a world."""
 LEVELS = {"turnwise/MathTools-v0": (1, 3), "turnwise/SQL-v0": (1, 6)}
 """All of them where not said; `python -m turnwise.envs.testing ID` checks all."""
 
