@@ -15,7 +15,7 @@ TASKS = {
     "turnwise/Search-v0": 15,
     "turnwise/SQL-v0": 2,
 }
-"""Train and test tasks per level that the expert plays; 50 where not said, fewer where each opens a sandbox session or builds a world."""
+"""Train and test tasks per level that the expert plays; 50 where not said, fewer where each opens a session or builds a world."""
 LEVELS = {"turnwise/MathTools-v0": (1, 3), "turnwise/SQL-v0": (1, 6)}
 """All of them where not said; `python -m turnwise.envs.testing ID` checks all."""
 
