@@ -24,7 +24,6 @@ import psutil
 
 from tests.tool_servers.attacks.backends import BACKENDS
 from tests.tool_servers.attacks.killing import containers_of, kill, owner, program, reaping, tree, until_nothing
-from tests.tool_servers.attacks.traces import traces
 
 VICTIMS = ("server", "client", "zygote", "supervisor")
 PATIENCE_S = 30.0
@@ -46,6 +45,13 @@ def alive(process: psutil.Process) -> bool:
     return False
 
 
+def groups_of(server: int, cgroup: str) -> list[Path]:
+    """Folders of a session's control group, from what /proc says of a process in it."""
+    names = {Path(line).name for line in cgroup.splitlines() if f"turnwise-{server}-" in line}
+    mark = f"turnwise-{server}-"
+    return [Path(root, n) for root, folders, _ in os.walk("/sys/fs/cgroup") if mark in root for n in folders if n in names]
+
+
 def of_client(sessions: int, folder: Path, chance: random.Random) -> tuple[float, bool]:
     with program("serve", 0, folder) as (server, address):
         own = {p.pid for p in tree(server)}
@@ -63,13 +69,14 @@ def of_supervisor(backend: str, sessions: int, folder: Path, chance: random.Rand
     with owner(backend, sessions, folder) as server:
         time.sleep(chance.random())
         supervisor = chance.choice([s for z in server.children() for s in z.children() if s.children()])
-        below, marks = tree(supervisor), len(traces(server.pid, folder))
+        below = tree(supervisor)
+        group = groups_of(server.pid, Path(f"/proc/{supervisor.children()[0].pid}/cgroup").read_text())
         supervisor.kill()
         began = time.monotonic()
         gone = until_gone(below)
-        while len(traces(server.pid, folder)) >= marks and time.monotonic() < began + PATIENCE_S:
+        while any(path.exists() for path in group) and time.monotonic() < began + PATIENCE_S:
             time.sleep(0.01)
-        return time.monotonic() - began if gone else PATIENCE_S, bool(below)
+        return time.monotonic() - began if gone else PATIENCE_S, bool(below and group)
 
 
 def of_server(backend: str, sessions: int, folder: Path, chance: random.Random, *, zygote: bool) -> tuple[float, bool]:
