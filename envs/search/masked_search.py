@@ -18,6 +18,10 @@ Difficulty is the number of masks (turns measured: 200 train and 200 test tasks 
 The answer gives a line or a bracket for each mask, `[1] Greenmere [2] 1873`. Reward 1 needs all of them; `progress` of it (0.3 if
 not said) is paid for the share of the masks that is right, as the term "progress", and the rest, the term "answer", for all.
 
+With `corpus=PATH` (a folder of texts, or JSON lines of {"id", "title", "text"}) the passages are sentences of your own documents,
+which are what is searched; the page of a passage is among them, as in the source. Numbers and names with capitals are masked, the
+longer the more often, and each document is in one split with all its passages.
+
 Source: retrieval-augmented mask prediction (RAMP) of MaskSearch (Wu et al. 2025, arXiv 2505.20285), where a model that writes and
 pages of Wikipedia take the place of the world, and masks may repeat.
 """
@@ -27,17 +31,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from typing_extensions import Unpack, override
 
 from turnwise.envs.core import Split, Transition, split_of
 from turnwise.envs.options import ToolOptions
+from turnwise.envs.question_files import id_in_split
 from turnwise.envs.search.answers import exact_match
-from turnwise.envs.search.page_env import PageEnv
+from turnwise.envs.search.cloze import Cloze, OwnPassages
+from turnwise.envs.search.page_env import PageEnv, index_of
 from turnwise.envs.search.passages import LEVELS, make_passage, passage_world
 from turnwise.envs.search.world import page_id
 from turnwise.errors import ConfigError
+from turnwise.tool_servers.search.corpus import read_corpus
 from turnwise.tool_servers.search.index import SearchIndex
 from turnwise.tool_servers.search.memory import MemoryIndex
 from turnwise.types import Task
@@ -54,24 +62,45 @@ class MaskedSearch(PageEnv):
     """Masked passages with a search tool; reward 1 for all masks. See the module for the levels.
 
     progress: the share of the reward that is paid mask by mask (0 to 1).
+    corpus: a folder or .jsonl file of your own documents instead of a world.
+    cache: where the indices of large corpora are kept (default: ~/.cache/turnwise/search).
     """
 
     levels = range(1, len(LEVELS) + 1)
     default_level = 2
 
-    def __init__(self, *, progress: float = 0.3, **options: Unpack[ToolOptions]) -> None:
+    def __init__(
+        self,
+        *,
+        progress: float = 0.3,
+        corpus: str | None = None,
+        cache: str | None = None,
+        **options: Unpack[ToolOptions],
+    ) -> None:
         super().__init__(**options)
         if not 0.0 <= progress <= 1.0:
             raise ConfigError(f"MaskedSearch: progress must be from 0 to 1, got {progress}.")
+        if corpus is None and cache is not None:
+            raise ConfigError("MaskedSearch: cache is for documents of your own; give corpus=PATH too, or neither.")
         self.progress = float(progress)
+        self._own: tuple[OwnPassages, SearchIndex] | None = None
+        if corpus is not None:
+            path = Path(corpus).expanduser()
+            documents = read_corpus(path)
+            self._own = OwnPassages(documents, path.stem), index_of(documents.documents, cache)
+            self.metadata = {**self.metadata, "inline": isinstance(self._own[1], MemoryIndex)}
 
     @override
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
+        if self._own is not None:
+            return self.sample_task(rng, ("train", "test")[int(rng.integers(2))], difficulty)
         return _task_of(int(rng.integers(2**63)), difficulty)
 
     @override
     def sample_task(self, rng: np.random.Generator, split: Split, difficulty: int) -> Task:
         """Aims at the split: only the passage that is played is made."""
+        if self._own is not None:
+            return _task_of_own(self._own[0].draw(rng, split, LEVELS[difficulty].masks), split, difficulty)
         while True:
             seed = int(rng.integers(2**63))
             if split_of(_id_of(seed, difficulty)) == split:
@@ -83,10 +112,13 @@ class MaskedSearch(PageEnv):
 
     @override
     def index(self) -> SearchIndex:
-        return _index(self.task.metadata["seed"], self.task.difficulty)
+        return self._own[1] if self._own is not None else _index(self.task.metadata["seed"], self.task.difficulty)
 
     @override
     def needed(self) -> Sequence[tuple[str, str]]:
+        if "document" in self.task.metadata:
+            words = re.sub(r"\[\d+\]", " ", self.task.metadata["passage"])
+            return [(words, self.task.metadata["document"])]
         return _pages(self.task.metadata["seed"], self.task.difficulty)
 
     @override
@@ -131,12 +163,21 @@ def _id_of(seed: int, level: int) -> str:
 
 def _task_of(seed: int, level: int) -> Task:
     passage = make_passage(seed, LEVELS[level])
-    masks = len(passage.spans)
+    metadata = {"seed": seed, "spans": list(passage.spans), "reads": len(passage.searches)}
+    return Task(_id_of(seed, level), _prompt(passage.text, len(passage.spans)), _joined(passage.spans), level, metadata)
+
+
+def _task_of_own(cloze: Cloze, split: Split, level: int) -> Task:
+    shown = f"{cloze.title}: {cloze.text}" if cloze.title and cloze.title not in cloze.text else cloze.text
+    task_id = id_in_split("masked", f"{cloze.document}\n{cloze.text}", split)
+    metadata = {"document": cloze.document, "passage": shown, "spans": list(cloze.spans), "reads": 1}
+    return Task(task_id, _prompt(shown, len(cloze.spans)), _joined(cloze.spans), level, metadata)
+
+
+def _prompt(text: str, masks: int) -> str:
     which = "mask [1]" if masks == 1 else f"masks [1] {'and' if masks == 2 else 'to'} [{masks}]"
     form = " ".join(f"[{number}] ..." for number in range(1, masks + 1))
-    prompt = f"Find what the {which} in this text stand{'s' * (masks == 1)} for:\n\n{passage.text}\n\nAnswer in the form {form}"
-    metadata = {"seed": seed, "spans": list(passage.spans), "reads": len(passage.searches)}
-    return Task(_id_of(seed, level), prompt, _joined(passage.spans), level, metadata)
+    return f"Find what the {which} in this text stand{'s' * (masks == 1)} for:\n\n{text}\n\nAnswer in the form {form}"
 
 
 def _joined(spans: Sequence[str]) -> str:

@@ -11,10 +11,12 @@ from typing_extensions import override
 
 from turnwise.envs.tool_env import ToolEnv
 from turnwise.envs.tools import tool
-from turnwise.tool_servers.search.index import SearchIndex
+from turnwise.tool_servers.search.corpus import Document
+from turnwise.tool_servers.search.index import SearchIndex, open_index
+from turnwise.tool_servers.search.memory import MemoryIndex
 from turnwise.types import Task
 
-__all__ = ["PageEnv"]
+__all__ = ["PageEnv", "index_of"]
 
 PART = 4_000
 """Characters of a page that `open` shows at once."""
@@ -22,6 +24,13 @@ MOST = 20
 """Hits of one search."""
 _NAMED = 100
 """Characters of an id that a message repeats."""
+IN_MEMORY = 5_000
+"""Documents that are indexed in memory; more go to the cache on disk."""
+
+
+def index_of(documents: Sequence[Document], cache: str | None) -> SearchIndex:
+    """An index of a user's documents."""
+    return MemoryIndex(documents) if len(documents) <= IN_MEMORY else open_index(documents, cache)
 
 
 def _as_text(id: Any) -> Any:

@@ -19,7 +19,7 @@ Levels (turns of the expert measured: 200 train and 200 test tasks each; it read
       8    collection of 8                13              3               436             23 to 33      50 to 62
 
 With `data=PATH` the questions come from your copy of HotpotQA, MuSiQue or NQ, or from your own file, and with `corpus=PATH` (a
-folder of texts, or JSON lines of {"id", "title", "text"}) from your own documents; those are indexed once, on disk. See
+folder of texts, or JSON lines of {"id", "title", "text"}) from your own documents; large ones are indexed once, on disk. See
 `turnwise.envs.search.datasets` for the formats.
 
 Sources: HotpotQA (Yang et al. 2018, arXiv 1809.09600) and MuSiQue (Trivedi et al. 2022, arXiv 2108.00573) for the kinds of
@@ -40,19 +40,16 @@ from turnwise.envs.options import ToolOptions
 from turnwise.envs.question_files import DataSplit, FileQuestions, Questions
 from turnwise.envs.search.answers import exact_match, token_f1
 from turnwise.envs.search.datasets import load_questions
-from turnwise.envs.search.page_env import PageEnv
+from turnwise.envs.search.page_env import PageEnv, index_of
 from turnwise.envs.search.plots import LEVELS, make_story, story_world
 from turnwise.envs.search.world import page_id
 from turnwise.errors import ConfigError
-from turnwise.tool_servers.search.corpus import Document
-from turnwise.tool_servers.search.index import SearchIndex, open_index
+from turnwise.tool_servers.search.corpus import read_corpus
+from turnwise.tool_servers.search.index import SearchIndex
 from turnwise.tool_servers.search.memory import MemoryIndex
 from turnwise.types import Task
 
 __all__ = ["Search"]
-
-IN_MEMORY = 5_000
-"""Documents of a data set that are indexed in memory; more go to the cache on disk."""
 
 
 class Search(FileQuestions, PageEnv):
@@ -93,9 +90,9 @@ class Search(FileQuestions, PageEnv):
         found = load_questions(data, split=split)
         self.questions = Questions(data, found.tasks)
         if corpus is not None:
-            self._own_index = open_index(Path(corpus).expanduser(), cache)
+            self._own_index = index_of(read_corpus(Path(corpus).expanduser()).documents, cache)
         elif found.documents:
-            self._own_index = _index_of(found.documents, cache)
+            self._own_index = index_of(found.documents, cache)
         else:
             raise ConfigError(f"Search: the questions of {data} bring no documents along; say what to search with corpus=PATH.")
         self.metadata = {**TurnEnv.metadata, "inline": isinstance(self._own_index, MemoryIndex)}
@@ -173,7 +170,3 @@ def _story_pages(seed: int, level: int) -> Sequence[tuple[str, str]]:
         for edition in range(editions[visit.thing], -1, -1)
     ]
     return list(dict.fromkeys(pages))
-
-
-def _index_of(documents: Sequence[Document], cache: str | None) -> SearchIndex:
-    return MemoryIndex(documents) if len(documents) <= IN_MEMORY else open_index(documents, cache)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from turnwise.envs.core import split_of
+from turnwise.envs.search import page_env
 from turnwise.envs.search.datasets import load_questions
 from turnwise.envs.search.search import Search
 from turnwise.errors import ConfigError, UnknownName
@@ -115,7 +116,9 @@ def test_any_alias_is_right_and_part_of_one_earns_little(tmp_path: Path) -> None
         assert set(info["reward_terms"]) == {"exact", "f1"}
 
 
-def test_own_documents_with_own_questions(tmp_path: Path) -> None:
+def test_own_documents_with_own_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more documents than are indexed in memory."""
+    monkeypatch.setattr(page_env, "IN_MEMORY", 1)
     pages = tmp_path / "pages"
     pages.mkdir()
     (pages / "graz.md").write_text("# Graz\n\nAda Kern was born in Graz in 1844.\n" + "Long. " * 1000, encoding="utf-8")
