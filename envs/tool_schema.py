@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, get_args, get_type_hints
+from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticUserError
@@ -54,8 +54,8 @@ def arguments_of(function: Callable[..., Any], name: str, words: Mapping[str, st
         if key not in hints:
             raise ConfigError(f"tool {name}: parameter {key!r} needs a type hint, from which its schema is made.")
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        described = words.get(key) or next((m for m in get_args(hints[key])[1:] if isinstance(m, str)), None)
-        fields[f"a_{key}"] = (hints[key], Field(default, alias=key, description=described))
+        described = words.get(key) or _annotated(hints[key])
+        fields[f"a_{key}"] = (hints[key], Field(default, alias=key, **({"description": described} if described else {})))
         _check_type(name, key, hints[key])
     model = create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields)
     return Arguments(model, _parameters_schema(model))
@@ -68,7 +68,8 @@ def _parameters(function: Callable[..., Any], name: str) -> dict[str, inspect.Pa
         raise ConfigError(f"tool {name}: {error}; wrap it in a function with type hints.") from error
     for key, parameter in found.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY) and key != "self":
-            raise ConfigError(f"tool {name}: parameter {str(parameter)!r} has no name for a model to use; give it one.")
+            stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+            raise ConfigError(f"tool {name}: parameter '{stars}{key}' has no name for a model to use; give it one.")
     return {key: parameter for key, parameter in found.items() if key != "self"}
 
 
@@ -80,6 +81,12 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
         raise ConfigError(
             f"tool {name}: {error}, a type hint; import it where the module can see it when it runs (not under TYPE_CHECKING)."
         ) from error
+
+
+def _annotated(hint: Any) -> str:
+    """The text in Annotated[int, "how many"]; "" where there is none."""
+    extra = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((part for part in extra if isinstance(part, str)), "")
 
 
 def _check_type(name: str, key: str, hint: Any) -> None:

@@ -19,10 +19,11 @@ from typing import Any, Literal, Self
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
+from numpy.typing import NDArray
 from typing_extensions import Unpack, override
 
 from turnwise.envs.actions import final_answer
-from turnwise.envs.adapters.gymnasium_games import GAMES, Game, best_action, plain_view
+from turnwise.envs.adapters.gymnasium_games import GAMES, Game, action_values, plain_view
 from turnwise.envs.core import Transition, TurnEnv
 from turnwise.envs.options import TurnOptions
 from turnwise.envs.testing.subject import canonical
@@ -87,6 +88,7 @@ class GymnasiumEnv(TurnEnv):
         self._wants_ansi = self._text is plain_view
         self._inner: gymnasium.Env[Any, Any] | None = None
         self._made_with: Mapping[str, Any] | None = None
+        self._values: NDArray[np.float64] | None = None
         self._observation: Any = None
         self._seed, self._total = 0, 0.0
         self._played: tuple[int, ...] = ()
@@ -146,7 +148,7 @@ class GymnasiumEnv(TurnEnv):
         if self._inner is None or made_with != self._made_with:
             if self._inner is not None:
                 self._inner.close()
-            self._inner, self._made_with = self._make(made_with), made_with
+            self._inner, self._made_with, self._values = self._make(made_with), made_with, None
         return self._inner
 
     @override
@@ -193,10 +195,18 @@ class GymnasiumEnv(TurnEnv):
     @override
     def expert_action(self) -> str:
         """The given or known expert's action. Raises Unsupported where there is none."""
-        action = self._expert(self._observation, self.inner) if self._expert else best_action(self._observation, self.inner)
-        if action is None:
+        if self._expert is not None:
+            action = self._expert(self._observation, self.inner)
+        elif (values := self._action_values()) is not None:
+            action = int(values[int(self._observation)].argmax())
+        else:
             raise Unsupported(f"from_gymnasium: no expert is known for {self.name}; give expert=(observation, env) -> action.")
         return f"<answer>{next(name for name, index in self.actions.items() if index == action)}</answer>"
+
+    def _action_values(self) -> NDArray[np.float64] | None:
+        if self._values is None:
+            self._values = action_values(self.inner)
+        return self._values
 
     @override
     def render(self) -> str:

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GAMES", "Game", "best_action", "plain_view"]
+__all__ = ["GAMES", "Game", "action_values", "plain_view"]
 
 Env = gymnasium.Env[Any, Any]
 
@@ -86,12 +86,10 @@ def _cart_pole_expert(observation: Any, env: Env) -> int:
     return int(0.05 * position + 0.2 * velocity + 3.0 * angle + turning > 0)
 
 
-def best_action(observation: Any, env: Env) -> int | None:
-    """By value iteration over the environment's own table `P` of transitions; None where it has none."""
+def action_values(env: Env) -> NDArray[np.float64] | None:
+    """[S, A] by value iteration over the environment's own table `P` of transitions; None where it has none."""
     table = getattr(env.unwrapped, "P", None)
-    if not isinstance(table, dict) or not isinstance(observation, int | np.integer):
-        return None
-    return int(_values(cast(Mapping[int, Mapping[int, Sequence[Any]]], table))[int(observation)].argmax())
+    return _values(cast(Mapping[int, Mapping[int, Sequence[Any]]], table)) if isinstance(table, dict) else None
 
 
 def _values(table: Mapping[int, Mapping[int, Sequence[Any]]]) -> NDArray[np.float64]:
