@@ -3,23 +3,28 @@
 check_advantage(MyEstimator())    # raises AssertionError with the rule that is broken
 check_transform(MyTransform())
 check_loss(MyLoss())
+check_shaper(MyShaper())
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from turnwise.agents.engines.scripted import ScriptedEngine
 from turnwise.trainers.advantages.protocol import Advantage
 from turnwise.trainers.batch import Batch, collate
 from turnwise.trainers.losses.protocol import Loss
+from turnwise.trainers.rewards.protocol import Scene, Shaper
+from turnwise.trainers.shaping import shape, start
 from turnwise.trainers.transforms.protocol import Transform
 from turnwise.types import Failure, Group, Stop, Task, Trajectory, Turn
 
-__all__ = ["check_advantage", "check_loss", "check_transform", "make_group", "make_trajectory"]
+__all__ = ["check_advantage", "check_loss", "check_shaper", "check_transform", "make_group", "make_trajectory"]
 
 
 def make_trajectory(
@@ -137,6 +142,43 @@ def check_loss(loss: Loss) -> None:
     gradient = _gradient(loss(on_policy, advantages, batch).sum(), on_policy)
     expected = torch.where(batch.mask, -advantages, 0)
     assert torch.allclose(gradient, expected), "on policy the gradient is that of REINFORCE, -A"
+
+
+def check_shaper(shaper: Shaper, scene: Scene | None = None) -> None:
+    """The rules of the protocol, on forks, failures and a trajectory without a turn. Raises AssertionError.
+
+    `scene` is what your shaper needs; by default one whose engine scores every token by its number, and nothing else.
+    """
+    scene = scene or Scene(engine=ScriptedEngine([]))
+    task = Task("a", "what?", "this", 0)
+    trunk = make_trajectory(task, [0.5, 0.25])
+    rollouts = (
+        make_trajectory(task, [0.0, 1.0], after=trunk.leaf, outcome=1.0),
+        make_trajectory(task, [0.0], after=trunk.leaf, stop=Stop.TRUNCATED),
+        make_trajectory(task, [9.0], failure="env"),
+        replace(make_trajectory(task, [0.0], failure="env"), leaf=None),
+    )
+    groups = [Group(task, rollouts), Group(task, rollouts[:1])]
+    before, state = _told(groups), start([shaper], scene)[0]
+    after = asyncio.run(shape([shaper], groups, [state], scene)).groups
+    assert _told(groups) == before, "records are frozen: what came in stays as it was"
+    assert _told(asyncio.run(shape([shaper], groups, [state], scene)).groups) == _told(after), (
+        "equal input and state, equal output"
+    )
+    for old, new in zip(groups, after, strict=True):
+        assert new.task is old.task and len(new.trajectories) == len(old.trajectories), "no trajectory comes or goes"
+        for was, now in zip(old.trajectories, new.trajectories, strict=True):
+            assert now.ids == was.ids and now.outcome == was.outcome, "only rewards change, in the order there was"
+            assert not was.failed or now.failed, "a failure stays one"
+            if not now.failed:
+                sums = [sum(turn.reward_terms.values()) for turn in now.turns]
+                assert all(abs(turn.reward - total) < 1e-6 for turn, total in zip(now.turns, sums, strict=True)), "terms sum up"
+    first, second, *_ = after[0].trajectories
+    assert first.turns[1] is second.turns[1], "a turn that forks share stays one object (see add_terms)"
+
+
+def _told(groups: Sequence[Group]) -> list[list[tuple[float, dict[str, float]]]]:
+    return [[(turn.reward, dict(turn.reward_terms)) for turn in t.turns] for group in groups for t in group.trajectories]
 
 
 def _gradient(total: Tensor, at: Tensor) -> Tensor:

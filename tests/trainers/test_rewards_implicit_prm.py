@@ -16,7 +16,7 @@ from turnwise.trainers.optimizers import AdamW
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.rewards.implicit_prm import ImplicitPRM
 from turnwise.trainers.rewards.protocol import Scene, State
-from turnwise.trainers.testing import make_trajectory
+from turnwise.trainers.testing import check_shaper, make_trajectory
 from turnwise.types import Group, Task, Trajectory, Turn
 
 TASK = Task("a", "", "", 0)
@@ -117,6 +117,10 @@ def test_it_feeds_istar():
     got = [[float(advantages[i][batch.turn[i] == k][0]) for k in range(len(q))] for i, q in enumerate(steps)]
     assert got[0] == pytest.approx([1.045, 1.02], abs=1e-5)
     assert got[1] == pytest.approx([-0.9925, -1.0425, -1.03], abs=1e-5)
+
+
+def test_protocol():
+    check_shaper(ImplicitPRM(), Scene(engine=TorchEngine(POLICY), policy=POLICY))
 
 
 # --- what it learns -----------------------------------------------------------------------------------------------------

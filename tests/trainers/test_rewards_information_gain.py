@@ -27,7 +27,7 @@ from turnwise.trainers.pool import LocalPool
 from turnwise.trainers.rewards.information_gain import InformationGain
 from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.rollouts.independent import Independent
-from turnwise.trainers.testing import make_group, make_trajectory
+from turnwise.trainers.testing import check_shaper, make_group, make_trajectory
 from turnwise.types import Group, Task, Trajectory
 
 PLAIN = InformationGain()
@@ -124,6 +124,10 @@ def test_it_feeds_igpo():
     by_turn = [[float(advantages[i][batch.turn[i] == k][0]) for k in range(n)] for i, n in enumerate((3, 2))]
     assert by_turn[0] == pytest.approx([1.995545, 2.367627, 0.999998], abs=1e-5)
     assert by_turn[1] == pytest.approx([-1.995545, -0.999998], abs=1e-5)
+
+
+def test_protocol():
+    check_shaper(InformationGain(), Scene(engine=Worked(lambda length: [-length / 10]), template=TEMPLATE))
 
 
 # --- real conversations -------------------------------------------------------------------------------------------------

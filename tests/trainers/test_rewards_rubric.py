@@ -18,7 +18,7 @@ from turnwise.trainers.judges import judge_named
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.rewards.rubric import KEYS, Rubric
-from turnwise.trainers.testing import make_trajectory
+from turnwise.trainers.testing import check_shaper, make_trajectory
 from turnwise.types import Group, Task
 
 TASK = Task("capital", "What is the capital of France?", "Paris", 0)
@@ -137,6 +137,11 @@ def test_the_policy_itself_can_be_the_judge():
 def test_only_a_clear_yes_is_a_yes(judge: Any, reply: str, score: float):
     judge(lambda *_: reply)
     assert scores(MINE, "Paris") == [score]
+
+
+def test_protocol(judge: Any):
+    judge(fair)
+    check_shaper(MINE)
 
 
 # --- attacks ------------------------------------------------------------------------------------------------------------

@@ -18,15 +18,16 @@ from turnwise.trainers.batch import collate
 from turnwise.trainers.monitor import group_metrics
 from turnwise.trainers.rewards.gdpo import GDPO
 from turnwise.trainers.rewards.invalid_action import InvalidAction
+from turnwise.trainers.rewards.meta_reasoning import MetaReasoning
 from turnwise.trainers.rewards.partial_credit import PartialCredit
 from turnwise.trainers.rewards.potential import Potential
 from turnwise.trainers.rewards.profiling import Profiling
 from turnwise.trainers.rewards.progressive import Progressive
-from turnwise.trainers.rewards.protocol import LearningShaper, Scene, Shaper, State
+from turnwise.trainers.rewards.protocol import Scene, Shaper, State
 from turnwise.trainers.rewards.unary import Unary
 from turnwise.trainers.rewards.weighted import Weighted
 from turnwise.trainers.shaping import shape, start
-from turnwise.trainers.testing import make_trajectory
+from turnwise.trainers.testing import check_shaper, make_trajectory
 from turnwise.types import Group, Stop, Task, Trajectory, Turn
 
 TASK = Task("a", "capital?", "Paris", 0)
@@ -64,32 +65,31 @@ ALL: list[Shaper] = [
     Progressive(),
     Weighted(weights={"made": 0.5}),
     GDPO(),
+    MetaReasoning(),
 ]
 
 
 @pytest.mark.parametrize("shaper", ALL, ids=lambda s: type(s).__name__)
-def test_terms_sum_to_the_reward_and_shared_turns_stay_shared(shaper: Shaper):
-    trunk = make_trajectory(TASK, [0.5, 0.25])
-    rollouts = (
-        make_trajectory(TASK, [0.0, 1.0], after=trunk.leaf, outcome=1.0),
-        make_trajectory(TASK, [0.0], after=trunk.leaf, stop=Stop.TRUNCATED),
-        make_trajectory(TASK, [9.0], failure="env"),
-        replace(make_trajectory(TASK, [0.0]), leaf=None),
-    )
-    at = scene(state=shaper.start(scene()) if isinstance(shaper, LearningShaper) else {})
-    before = [t.reward for t in rollouts]
-    (group,) = asyncio.run(shaper([Group(TASK, rollouts)], at))
-    first, second, failed, empty = group.trajectories
-    assert [t.reward for t in rollouts] == before, "records are frozen"
-    assert first.turns[:2] == second.turns[:2] and first.turns[1] is second.turns[1]
-    assert failed.failed and not empty.turns
-    for t in (first, second):
-        for turn in t.turns:
-            assert turn.reward == pytest.approx(sum(turn.reward_terms.values()))
-    again = asyncio.run(shaper([Group(TASK, rollouts)], at))[0]
-    assert [u.reward_terms for t in again.trajectories for u in t.turns] == [
-        u.reward_terms for t in group.trajectories for u in t.turns
-    ]
+def test_protocol(shaper: Shaper):
+    check_shaper(shaper)
+
+
+class Broken(InvalidAction):
+    """What a careless shaper does."""
+
+    async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
+        return [Group(g.task, tuple(told(t, reward=[1.0] * len(t.turns)) for t in g.trajectories)) for g in groups]
+
+
+class Dropping(InvalidAction):
+    async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
+        return [Group(g.task, g.survivors) for g in groups]
+
+
+@pytest.mark.parametrize(("shaper", "rule"), [(Broken(), "terms sum up"), (Dropping(), "no trajectory comes or goes")])
+def test_the_check_finds_what_is_wrong(shaper: Shaper, rule: str):
+    with pytest.raises(AssertionError, match=rule):
+        check_shaper(shaper)
 
 
 def test_they_work_one_after_the_other_and_states_are_values():
