@@ -16,7 +16,6 @@ import pytest
 from turnwise.tool_servers.sandbox.profiles import PROFILES
 from turnwise.tool_servers.sql.worker import Caps, QueryError, Sqlite
 
-WORKER = PROFILES["sql"].worker
 SCRIPT = """CREATE TABLE emp(id INTEGER PRIMARY KEY, name TEXT, pay REAL);
 INSERT INTO emp VALUES (1,'ann',10.5),(2,'bob',NULL),(3,'o''x',9e999);
 CREATE VIEW shown AS SELECT printf('%.1f', pay) AS pay, trim(name, 'a') AS name FROM emp;"""
@@ -45,10 +44,10 @@ for line in sys.stdin:
 class Process:
     """A worker in a process of its own."""
 
-    def __init__(self, folder: Path, *, bare: bool = True, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, profile: str = "sql", bare: bool = True, **settings: Any) -> None:
         flags = ["-I", "-S"] if bare else ["-I"]
         self.process = subprocess.Popen(
-            [sys.executable, *flags, "-c", DRIVER, str(WORKER), json.dumps(settings)],
+            [sys.executable, *flags, "-c", DRIVER, str(PROFILES[profile].worker), json.dumps(settings)],
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -297,7 +296,10 @@ def test_memory_of_a_writable_copy_is_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("settings", [{"engin": "sqlite"}, {"engine": "mysql"}, {"mode": "rw"}, {"database": "nope.db"}])
 def test_wrong_settings(settings: dict[str, Any]) -> None:
     done = subprocess.run(
-        [sys.executable, "-I", "-c", DRIVER, str(WORKER), json.dumps(settings)], capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-c", DRIVER, str(PROFILES["sql"].worker), json.dumps(settings)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "sql settings" in done.stderr and done.returncode == 1
 
@@ -321,10 +323,10 @@ def test_text_that_is_no_unicode(tmp_path: Path) -> None:
 
 DUCK_REFUSED = {
     "INSERT INTO emp VALUES (9,'x',1)": "not allowed",
-    "EXPLAIN ANALYZE DELETE FROM emp": "read",
-    "SELECT * FROM read_csv('/etc/passwd')": "Permission Error",
+    "EXPLAIN ANALYZE DELETE FROM emp": "Only one SELECT",
+    "SELECT * FROM read_csv('/etc/passwd')": "read_csv() is not available",
     "SELECT * FROM '/etc/passwd'": "does not exist",
-    "SELECT * FROM glob('/*')": "Permission Error",
+    "SELECT * FROM glob('/*')": "glob() is not available",
     "COPY emp TO 'out.csv'": "not allowed",
     "ATTACH 'made.db'": "not allowed",
     "INSTALL httpfs": "not allowed",
@@ -338,9 +340,57 @@ DUCK_REFUSED = {
 }
 
 
+DUCK_BOMBS = (
+    "SELECT length(repeat('x', 2000000000))",
+    "SELECT 'x'.repeat(2000000000)",
+    "SELECT main.repeat('x', 2000000000)",
+    "SELECT system.main.\"REPEAT\" /* ( /* nested */ */ ('x', 2000000000)",
+    "SELECT repeat\u00a0('x', 2000000000)",
+    "SELECT * FROM (VALUES (1)) AS t(a) WHERE length(lpad('x', 2000000000, 'y')) > a",
+    "WITH t AS (SELECT rpad('x', 2000000000, 'y') AS a) SELECT length(a) FROM t",
+    "SELECT sum(length(repeat('x', 2000000000))) OVER () FROM emp",
+    "SELECT list_transform([1], lambda i: repeat('x', 2000000000))",
+    "SELECT [repeat('x', 2000000000) for i in [1]]",
+    "SELECT len(range(2000000000))",
+    "SELECT len(generate_series(1, 2000000000))",
+    "SELECT printf('%2000000000d', 1)",
+    "SELECT format('{:2000000000d}', 1)",
+    "SELECT array_resize([1], 2000000000)",
+    "EXPLAIN ANALYZE SELECT length(repeat('x', 2000000000))",
+    "SELECT CASE WHEN 1 = (SELECT count(*) FROM emp WHERE repeat(name, 2000000000) = 'x') THEN 1 END",
+    "SELECT * FROM emp ORDER BY repeat(name, 2000000000)",
+    "SELECT * FROM query('SELECT repeat(''x'', 2000000000)')",
+    "SELECT * FROM query_table(['emp'])",
+    "SELECT json_execute_serialized_sql('{}')",
+    "SELECT getenv('HOME')",
+    "SELECT current_setting('memory_limit')",
+    "SELECT * FROM duckdb_settings()",
+    "SELECT * FROM duckdb_secrets()",
+    "SELECT * FROM emp PIVOT (max(repeat(name, 2000000000)) FOR id IN (1, 2))",
+    "SELECT no_such_function(1)",
+)
+"""Each of them names a function that is not on the lists, in one of the ways in which DuckDB lets one name a function."""
+DUCK_WORKS = (
+    "SELECT count(*), sum(pay), max(name), string_agg(name, ',' ORDER BY name) FILTER (WHERE id < 3) FROM emp",
+    "SELECT row_number() OVER w, lag(id) OVER w, sum(id) OVER w FROM emp WINDOW w AS (ORDER BY id)",
+    "SELECT extract(year FROM DATE '2020-02-01'), date_trunc('month', DATE '2020-02-03'), DATE '2020-02-01' + INTERVAL 1 DAY",
+    "SELECT CAST('1' AS INT) + 2 * 3 // 4 % 5, 2 ** 3, -1, NOT true, 1 IN (1, 2), 1 BETWEEN 0 AND 2, NULL IS NULL",
+    "SELECT 'a' || 'b', 'ab' LIKE 'a%', 'ab' ILIKE 'A%', 'ab' NOT LIKE 'x' ESCAPE '$', 'a' SIMILAR TO 'a', 'a' ~ 'b'",
+    "SELECT substring('abc' FROM 2 FOR 1), position('b' IN 'abc'), trim(BOTH 'a' FROM 'aba'), coalesce(NULL, 1), nullif(1, 2)",
+    "SELECT [1, 2][1], [i + 1 for i in [1, 2]], {'a': 1}.a, list_sum([1, 2]), 'abc'[1:2], CASE WHEN 1 = 1 THEN 2 END",
+    "SELECT * FROM emp PIVOT (count(*) FOR id IN (1, 2)) ORDER BY ALL",
+    "SELECT * FROM unnest([1, 2]) AS u(a), range(2) AS r(b)",
+    "EXPLAIN SELECT count(*) FROM emp",
+    "DESCRIBE emp",
+    "FROM emp SELECT id GROUP BY ROLLUP (id) HAVING count(*) > 0 UNION ALL SELECT 1 EXCEPT SELECT 2",
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT i, round(avg(i) OVER (), 2) FROM n",
+    "SELECT table_name FROM information_schema.tables",
+)
+
+
 def duck(folder: Path, **settings: Any) -> Process:
     pytest.importorskip("duckdb")
-    return Process(folder, bare=False, engine="duckdb", query_s=1.0, memory_mb=128, max_rows=3, **settings)
+    return Process(folder, profile="duckdb", bare=False, engine="duckdb", query_s=1.0, memory_mb=128, max_rows=3, **settings)
 
 
 def test_duckdb_read_only(tmp_path: Path) -> None:
@@ -357,6 +407,10 @@ def test_duckdb_read_only(tmp_path: Path) -> None:
         assert process.handle("query", sql="SELECT * FROM range(1000)")["value"]["more_rows"] == 997
         answer = process.handle("query", fork=True, sql="SELECT count(*) FROM emp")
         assert answer["value"]["rows"] == [[3]] and answer["threads"] == 1
+        for sql in DUCK_BOMBS:
+            assert "() is not available here: it is not on the list." in process.refusal(sql), sql
+        for sql in DUCK_WORKS:
+            assert "value" in process.handle("query", sql=sql), sql
         assert os.listdir(tmp_path) == ["d.duckdb"]
     finally:
         process.close()
@@ -370,6 +424,19 @@ def test_duckdb_writable(tmp_path: Path) -> None:
         state = process.handle("state", tables=["emp"])["value"]
         assert [row[0] for row in state["emp"]["rows"]] == [2, 3], "a temporary table hides nothing from the grader"
         assert "not allowed" in process.refusal("BEGIN")
+        for sql in (
+            "INSERT INTO emp VALUES (9, repeat('x', 2000000000), 1)",
+            'UPDATE emp SET name = main."repeat" (name, 2000000000)',
+            "CREATE TABLE made AS SELECT 'x'.repeat(2000000000) AS a",
+            "CREATE MACRO bomb(n) AS repeat('x', n)",
+            "CREATE VIEW seen AS SELECT * FROM read_csv('/etc/passwd')",
+        ):
+            assert "is not available here" in process.refusal(sql), sql
+        assert "comments" in process.refusal("DELETE FROM emp WHERE repeat/*/**/*/(name, 2000000000) = 'x'")
+        process.handle("query", sql="CREATE MACRO twice(n) AS 2 * n")
+        assert "twice() is not available" in process.refusal("SELECT twice(1)")
+        process.handle("query", sql="INSERT INTO memory.main.emp (id, name, pay) VALUES (9, upper(trim(' x ')), 1)")
+        assert process.rows("SELECT name FROM memory.main.emp WHERE id = 9") == [["X"]]
         assert os.listdir(tmp_path) == []
     finally:
         process.close()

@@ -44,7 +44,7 @@ PROFILES: dict[str, Profile] = {
             extra="science",
         ),
         Profile("sql", _SERVERS / "sql" / "worker.py", imports=("sqlite3",)),
-        Profile("duckdb", _SERVERS / "sql" / "worker.py", imports=("sqlite3", "duckdb"), extra="duckdb"),
+        Profile("duckdb", _SERVERS / "sql" / "duck.py", imports=("sqlite3", "duckdb"), extra="duckdb"),
     )
 }
 

@@ -1,14 +1,14 @@
 """SQL for a model: one statement per call, in a connection that can do nothing but that.
 
-Stands alone (standard library, and duckdb in that profile), for it runs inside a sandbox session; a trusted process may use
-`Sqlite`, the same walls, directly. An authorizer with lists of what is allowed decides when a statement is compiled, limits bound
-every value, a progress handler keeps the deadline. What SQLite does without end inside one opcode is not on the lists, or bounded
-by a function of ours. DuckDB has such functions (repeat() of a gigabyte): there the sandbox must end the process.
+Stands alone (standard library only), for it runs inside a sandbox session; a trusted process may use `Sqlite`, the same walls,
+directly. An authorizer with lists of what is allowed decides when a statement is compiled, limits bound every value, a progress
+handler keeps the deadline. What SQLite does without end inside one opcode is not on the lists, or bounded by a function of ours.
+For DuckDB see `duck`, the worker of the profile of that name.
 
 Settings of a session
     database   file below the work folder (SessionSpec.files), or
     script     SQL text that builds the database in memory
-    engine     "sqlite" | "duckdb"
+    engine     "sqlite", or "duckdb" in that profile; may be left out
     mode       "read-only" | "writable": a copy in memory, the file stays as it is; a fork of the session is a fork of the copy
     max_rows, max_kb, query_s, memory_mb    see `Caps`
 """
@@ -17,7 +17,6 @@ import decimal
 import math
 import re
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -25,10 +24,23 @@ from dataclasses import dataclass, fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 from urllib.parse import quote
 
-__all__ = ["Caps", "Duck", "QueryError", "Sqlite", "Worker", "plain"]
+__all__ = [
+    "Caps",
+    "Engine",
+    "QueryError",
+    "Source",
+    "Sqlite",
+    "Worker",
+    "checked",
+    "collect",
+    "contents",
+    "listed",
+    "plain",
+    "quoted",
+]
 
 FUNCTIONS = frozenset(
     """abs acos acosh asin asinh atan atan2 atanh avg bm25 ceil ceiling changes char coalesce concat concat_ws cos cosh count
@@ -48,7 +60,6 @@ PRAGMAS = frozenset({"table_info", "table_xinfo", "table_list", "index_list", "i
 SPY_TABLES = frozenset({"sqlite_stmt", "dbstat", "sqlite_dbpage", "bytecode", "tables_used"})
 _CHANGE = re.compile("SQLITE_((CREATE|DROP)_(TABLE|INDEX|VIEW|TRIGGER)|INSERT|UPDATE|DELETE|ALTER_TABLE|TRANSACTION|SAVEPOINT)")
 CHANGES = frozenset(code for name, code in vars(sqlite3).items() if _CHANGE.fullmatch(name)) | {sqlite3.SQLITE_REINDEX}
-DUCK_OFF = ("autoinstall_known_extensions", "autoload_known_extensions", "allow_persistent_secrets")
 LIMITS = {"LENGTH": 1 << 20, "SQL_LENGTH": 100_000, "EXPR_DEPTH": 500, "COMPOUND_SELECT": 100, "VDBE_OP": 250_000, "ATTACHED": 0}
 LIMITS["LIKE_PATTERN_LENGTH"] = 1_000
 WIDEST = 1_000
@@ -136,7 +147,7 @@ class Sqlite:
 
     def run(self, sql: str) -> dict[str, Any]:
         """One statement; QueryError says in one or two sentences what was wrong."""
-        _checked(sql)
+        checked(sql)
         with self._explained(), closing(self._connection.cursor()) as cursor:
             cursor.execute(sql)
             if cursor.description is None:
@@ -153,7 +164,7 @@ class Sqlite:
         if self._connection.in_transaction:
             raise QueryError("A transaction is still open.")
         real = self._connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall()
-        return _contents(self.run, "main", {r[0] for r in real}, tables)
+        return contents(self.run, "main", {r[0] for r in real}, tables)
 
     def _harden(self, *more: str) -> None:
         db = self._connection
@@ -207,9 +218,9 @@ class Sqlite:
         if "Interrupted" in text and late:
             return TOO_LONG.format(self.caps.query_s)
         if text.startswith("No such table"):
-            return f"{text}. Tables: {_listed(name for name, _ in self.schema())}."
+            return f"{text}. Tables: {listed(name for name, _ in self.schema())}."
         if text.startswith(("No such column", "Ambiguous column")):
-            return f"{text}. Columns: {_listed(self._columns())}."
+            return f"{text}. Columns: {listed(self._columns())}."
         known = (
             ("one statement at a time", ONE_ONLY),
             ("surrogates", "The query holds characters that are not valid Unicode."),
@@ -220,27 +231,27 @@ class Sqlite:
 
     def _columns(self) -> Iterator[str]:
         for name, _ in self.schema():
-            yield f"{name}({', '.join(r[1] for r in self._connection.execute(f'PRAGMA table_info({_quoted(name)})'))})"
+            yield f"{name}({', '.join(r[1] for r in self._connection.execute(f'PRAGMA table_info({quoted(name)})'))})"
 
 
-def _checked(sql: Any) -> None:
+def checked(sql: Any) -> None:
     if not isinstance(sql, str):
         raise QueryError(f"The query must be text, not {type(sql).__name__}.")
     if not re.sub(r"--[^\n]*|/\*.*?(?:\*/|$)|[\s;]+", "", sql[: LIMITS["SQL_LENGTH"]], flags=re.DOTALL):
         raise QueryError("The query is empty.")
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _contents(run: Callable[[str], Any], home: str, real: set[str], tables: Sequence[str]) -> dict[str, Any]:
+def contents(run: Callable[[str], Any], home: str, real: set[str], tables: Sequence[str]) -> dict[str, Any]:
     if missing := [t for t in tables if t not in real]:
         raise QueryError(f"No such table: {', '.join(missing)}.")
-    return {t: run(f"SELECT * FROM {home}.{_quoted(t)}") for t in tables}
+    return {t: run(f"SELECT * FROM {home}.{quoted(t)}") for t in tables}
 
 
-def _listed(names: Iterable[str], most: int = 30) -> str:
+def listed(names: Iterable[str], most: int = 30) -> str:
     every = list(names)
     return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "") or "none"
 
@@ -284,79 +295,14 @@ def _bounded_functions() -> Iterator[tuple[str, int, Callable[..., Any]]]:
     yield from ((name, 2, asked(name, long)) for name in ("trim", "ltrim", "rtrim"))
 
 
-class Duck:
-    """One guarded DuckDB connection; the walls are DuckDB's own, locked, and a list of statement kinds; no transactions."""
+class Engine(Protocol):
+    """What a worker asks: one guarded connection."""
 
-    def __init__(self, database: Source, script: str = "", writable: bool = False, caps: Caps = CAPS, seed: int = 0) -> None:
-        """As `Sqlite`; no bytes. random() counts from the seed."""
-        import duckdb  # noqa: PLC0415  (an extra)
+    caps: Caps
 
-        self.caps, self.writable, self._error = caps, writable, duckdb.Error
-        kinds = ("SELECT", "EXPLAIN") + ("INSERT", "UPDATE", "DELETE", "CREATE", "DROP", "ALTER") * writable
-        self._kinds = {getattr(duckdb.StatementType, kind) for kind in kinds}
-        settings: dict[str, Any] = {"threads": 1, "async_threads": 0}  # a process without threads can fork
-        settings |= {"memory_limit": f"{caps.memory_mb}MB", "temp_directory": ""} | dict.fromkeys(DUCK_OFF, False)
-        copied = database is not None and (writable or bool(script))
-        target = ":memory:" if copied or database is None else str(database)
-        self._db = duckdb.connect(target, read_only=target != ":memory:", config=settings)
-        if copied:
-            self._db.execute(f"ATTACH '{str(database).replace(chr(39), chr(39) * 2)}' AS source (READ_ONLY)")
-            self._db.execute("COPY FROM DATABASE source TO memory; DETACH source")
-        if script:
-            self._db.execute(script)
-        self.close = self._db.close
-        self._db.execute(f"SELECT setseed({(seed % 1_000_003) / 1_000_003})")
-        self._db.execute("SET enable_external_access = false; SET lock_configuration = true")
-
-    def run(self, sql: str) -> dict[str, Any]:
-        """One statement; QueryError says in one or two sentences what was wrong."""
-        _checked(sql)
-        watch = threading.Timer(self.caps.query_s, self._db.interrupt)
-        watch.start()
-        try:
-            statements = self._db.extract_statements(sql)
-            if len(statements) != 1:
-                raise QueryError(ONE_ONLY)
-            if statements[0].type not in self._kinds:
-                allowed = ", ".join(sorted(kind.name for kind in self._kinds))
-                raise QueryError(f"{statements[0].type.name} is not allowed here; only {allowed}.")
-            return self._run(statements[0])
-        except (self._error, RuntimeError, UnicodeError) as error:
-            raise QueryError(self._reason(error)) from None
-        finally:
-            watch.cancel()
-            watch.join()
-
-    def schema(self) -> list[tuple[str, str]]:
-        """(name, CREATE statement) of every table and view."""
-        found = "SELECT table_name, sql FROM duckdb_tables() UNION SELECT view_name, sql FROM duckdb_views() WHERE NOT internal"
-        return self._db.execute(f"{found} ORDER BY 1").fetchall()
-
-    def state(self, tables: Sequence[str]) -> dict[str, Any]:
-        """As `Sqlite.state`."""
-        home, *_ = self._db.execute("SELECT current_database()").fetchone() or ("memory",)
-        real = self._db.execute("SELECT table_name FROM duckdb_tables() WHERE NOT temporary").fetchall()
-        return _contents(self.run, f"{_quoted(home)}.main", {r[0] for r in real}, tables)
-
-    def _run(self, statement: Any) -> dict[str, Any]:
-        if not self.writable:
-            self._db.execute("BEGIN TRANSACTION READ ONLY")
-        try:
-            result = self._db.execute(statement)
-            return collect([d[0] for d in result.description or ()], iter(result.fetchone, None), self.caps)
-        finally:
-            if not self.writable:
-                self._db.execute("ROLLBACK")
-
-    def _reason(self, error: BaseException) -> str:
-        text = str(error).strip()
-        if "INTERRUPT" in text.upper():
-            return TOO_LONG.format(self.caps.query_s)
-        if "Out of Memory" in text:
-            return TOO_MUCH.format(self.caps.memory_mb)
-        if "Catalog Error: Table" in text:
-            return f"{text.splitlines()[0]} Tables: {_listed(name for name, _ in self.schema())}."
-        return text
+    def run(self, sql: str) -> dict[str, Any]: ...
+    def schema(self) -> list[tuple[str, str]]: ...
+    def state(self, tables: Sequence[str]) -> dict[str, Any]: ...
 
 
 def _tool(name: str, description: str, **properties: Any) -> dict[str, Any]:
@@ -372,22 +318,24 @@ class Worker:
         _tool("schema", "The CREATE statements of all tables and views."),
     )
 
+    engine_name: ClassVar[str] = "sqlite"
+
     def __init__(self, settings: dict[str, Any], seed: int) -> None:
         names = {f.name for f in fields(Caps)}
         known = {"database", "script", "engine", "mode"} | names
         if unknown := sorted(set(settings) - known):
             raise ValueError(f"sql settings: no such setting: {', '.join(unknown)}; known: {', '.join(sorted(known))}.")
-        engine, mode = settings.get("engine", "sqlite"), settings.get("mode", "read-only")
-        if engine not in ("sqlite", "duckdb") or mode not in ("read-only", "writable"):
-            raise ValueError(f"sql settings: expected engine sqlite|duckdb, mode read-only|writable, got {engine}, {mode}.")
+        engine, mode = settings.get("engine", self.engine_name), settings.get("mode", "read-only")
+        if engine != self.engine_name or mode not in ("read-only", "writable"):
+            raise ValueError(
+                f"sql settings: expected engine {self.engine_name} and mode read-only|writable, got {engine}, {mode}; "
+                "sqlite is the engine of the profile sql, duckdb that of duckdb."
+            )
         caps = Caps(**{k: v for k, v in settings.items() if k in names})
-        database, script, writable = settings.get("database"), settings.get("script", ""), mode == "writable"
+        database = settings.get("database")
         if database is not None and not Path(database).is_file():
             raise ValueError(f"sql settings: there is no file {database!r} in the work folder.")
-        if engine == "duckdb":
-            self.engine: Sqlite | Duck = Duck(database, script, writable, caps, seed)
-        else:
-            self.engine = Sqlite(database, script, writable, caps, alone=True)
+        self.engine = self._opened(database, settings.get("script", ""), mode == "writable", caps, seed)
 
     def handle(self, tool: str, arguments: dict[str, Any]) -> Any:
         """`query`, `schema`; and `state` ({"tables": [...]}), for the grader and not among `tools`."""
@@ -398,3 +346,6 @@ class Worker:
         if tool == "state":
             return self.engine.state(arguments["tables"])
         raise QueryError(f"There is no tool {tool!r}; the tools are query and schema.")
+
+    def _opened(self, database: str | None, script: str, writable: bool, caps: Caps, seed: int) -> Engine:
+        return Sqlite(database, script, writable, caps, alone=True)
