@@ -117,7 +117,7 @@ def enumeration_table() -> str:
 
 def methods_table() -> str:
     lines = ["| slot | name | what | parameters |", "|---|---|---|---|"]
-    for slot in ("advantage", "transform", "loss"):
+    for slot in ("rollout", "reward", "advantage", "transform", "loss", "sampler"):
         package = f"turnwise.trainers.{slot}{'es' if slot == 'loss' else 's'}"
         for name in names(package):
             cls = resolve(package, name)
@@ -136,13 +136,16 @@ def _module_doc(cls: type) -> str:
 
 def _method(slot: str, name: str, doc: str, cls: type) -> str:
     summary = " ".join(doc.strip().split("\n\n")[0].split()).replace("|", "\\|")
-    parameters = ", ".join(f"`{f.name} = {_toml(f.default)}`" for f in dataclasses.fields(cls))
+    known = [f for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING]
+    parameters = ", ".join(f"`{f.name} = {_toml(f.default)}`" for f in known)
     return f"| {slot} | `{name}` | {summary} | {parameters} |"
 
 
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(v) for v in value)}]"
     if isinstance(value, str):
         return f'"{value}"'
     return f"{value:g}" if isinstance(value, float) and math.isfinite(value) else str(value)
