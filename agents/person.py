@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,21 +12,29 @@ from turnwise.envs.actions import ActionFormat
 from turnwise.envs.core import TurnEnv
 from turnwise.envs.tool_env import ToolEnv
 
-__all__ = ["spell", "usage"]
+__all__ = ["is_open", "spell", "usage"]
+
+_BLOCK = re.compile(r"```\w*\n(.*?)\n?```", re.DOTALL)
+
+
+def is_open(typed: str) -> bool:
+    """Whether what was typed so far has begun a block with ``` that has not ended, so that more lines belong to it."""
+    return typed.count("```") % 2 == 1
 
 
 def spell(line: str, env: TurnEnv) -> str:
     """The action that a typed line means.
 
     In a ToolEnv `= 42` is the final answer and `lookup Mira` or `lookup name="Mira"` a tool call, both written in the
-    environment's format. Everything else, and every line in other environments, is the action as it stands.
+    environment's format; a block between two ``` is one argument, as it stands. Everything else, and every line in other
+    environments, is the action as it stands.
     """
     if not isinstance(env, ToolEnv):
         return line
     typed = line.strip()
     if typed.startswith("="):
         return env.format.final(typed[1:].strip())
-    name, _, rest = typed.partition(" ")
+    name, rest = [*typed.split(None, 1), "", ""][:2]
     tool = next((tool for tool in env.tools if tool["name"] == name), None)
     return line if tool is None else _call(env.format, tool, rest.strip())
 
@@ -34,7 +43,12 @@ def usage(env: TurnEnv) -> str:
     """What can be typed, as plain text."""
     rows = [("!", "let the expert play this turn"), ("?", "this help"), (":q", "quit (so does the end of input)")]
     if isinstance(env, ToolEnv):
-        rows = [("= TEXT", "give the final answer"), *map(_signature, env.tools), *rows]
+        rows = [
+            ("= TEXT", "give the final answer"),
+            *map(_signature, env.tools),
+            ("```", "begins a text of several lines, such as code, and ends it"),
+            *rows,
+        ]
     width = max(len(typed) for typed, _ in rows)
     lines = [f"  {typed:{width}}  {meaning}" for typed, meaning in rows]
     return "\n".join([*lines, "  Anything else is sent to the environment as it stands."])
@@ -49,8 +63,11 @@ def _signature(tool: Mapping[str, Any]) -> tuple[str, str]:
 
 def _call(format: ActionFormat, tool: Mapping[str, Any], rest: str) -> str:
     properties: Mapping[str, Any] = tool["parameters"]["properties"]
-    words, named = _split(rest, properties)
+    block = _BLOCK.search(rest)
+    words, named = _split(_BLOCK.sub("", rest, count=1).strip(), properties)
     free = [name for name in properties if name not in named]
+    if block is not None and free:
+        named[free.pop(0)] = block.group(1)
     needed = [name for name in free if name in tool["parameters"].get("required", [])]
     bare = not any(mark in rest for mark in "\"'")
     if words and (len(free) == 1 or (bare and needed == free[:1])):  # takes all the words: no need to quote "Mira Tan"

@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from turnwise import __version__
-from turnwise.agents.person import spell, usage
+from turnwise.agents.person import is_open, spell, usage
 from turnwise.cli_eval import run_eval
 from turnwise.cli_parsing import env_id, made, needs_torch, settings
 from turnwise.cli_serve import EXAMPLES, HELP, add_arguments, run_serve
@@ -278,6 +278,8 @@ def _action(env: TurnEnv, expert: bool, console: Console) -> str | None:
         if not expert:
             try:
                 line = input("> ")
+                while is_open(line):
+                    line += f"\n{input('. ')}"
             except EOFError:
                 console.print()
                 return None

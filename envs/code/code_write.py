@@ -19,6 +19,12 @@ The expert knows the function and needs one turn at every level; what grows is t
 tasks a level; lines and nodes of the syntax tree of the solution, mean):
 
     level  steps  lines  nodes  turn limit
+      1      2      12    113        8
+      2      3      15    150        8
+      3      4      20    214        8
+      4      5      25    264        8
+      5      6      29    308        8
+      6      8      38    405        8
 """
 
 from __future__ import annotations

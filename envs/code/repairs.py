@@ -53,7 +53,7 @@ def _broken(draws: Draws, problem: Problem, count: int) -> list[str] | None:
     found = edits(ast.parse(problem.solution))
     chosen = list[int]()
     lines, kinds = set[int](), set[str]()
-    for _ in range(_TRIES):
+    for _ in range(_TRIES if found else 0):
         place = draws.below(len(found))
         edit = found[place]
         if edit.line in lines or edit.kind in kinds:

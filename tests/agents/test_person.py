@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from turnwise.agents.person import spell, usage
+from turnwise.agents.person import is_open, spell, usage
 from turnwise.envs import Transition, TurnEnv
 from turnwise.envs.tool_env import ToolEnv
 from turnwise.envs.tools import tool
@@ -91,6 +91,10 @@ class Plain(TurnEnv):
         ("look Mira Tan", "look", {"words": "Mira Tan"}),
         ("look Mira Tan most=3", "look", {"words": "Mira Tan", "most": 3}),
         ("look 'Mira Tan' 3", "look", {"words": "Mira Tan", "most": 3}),
+        ("find ```\nx = 'a'\n\n  y\n```", "find", {"name": "x = 'a'\n\n  y"}),
+        ("find\n```python\nx\n```", "find", {"name": "x"}),
+        ("look most=3 ```\na = 1\n```", "look", {"words": "a = 1", "most": 3}),
+        ("look ```\na = 1\n``` 3", "look", {"words": "a = 1", "most": 3}),
     ],
 )
 def test_a_line_becomes_a_call(line: str, name: str, arguments: Mapping[str, Any]) -> None:
@@ -105,6 +109,12 @@ def test_answers_and_everything_else() -> None:
     assert spell("<answer>x</answer>", env) == "<answer>x</answer>"
     assert spell("finder x", env) == "finder x"
     assert spell("= 42", Plain()) == "= 42" and spell("find x", Plain()) == "find x"
+
+
+def test_a_block_is_read_to_its_end() -> None:
+    env = Desk()
+    assert is_open("= ```python") and is_open("find ```\nx = 1") and not is_open("find x") and not is_open("```\nx\n```")
+    assert env.format.parse(spell("= ```\nx = 1\n```", env)).answer == "```\nx = 1\n```"
 
 
 def test_usage_names_the_tools_and_their_parameters() -> None:
