@@ -6,6 +6,7 @@ Whatever else stands in a query (quotes, operators, control characters) only par
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 __all__ = ["folded", "query_words", "snippet"]
 
@@ -38,8 +39,7 @@ def snippet(text: str, words: list[str], size: int = 240) -> str:
     lowered = head.lower()
     if len(lowered) != len(head):  # a character whose lower case is longer would shift the places
         lowered = head
-    wanted = set(words)
-    places = [(m.start(), m.group()) for m in re.finditer(r"[^\W_]+", lowered) if m.group() in wanted]
+    places = sorted((place, word) for word in dict.fromkeys(words) for place in _places(lowered, word))
     best, start = 0, 0
     for i, (place, _) in enumerate(places):
         inside = {word for at, word in places[i : i + 40] if at < place + size}
@@ -49,3 +49,13 @@ def snippet(text: str, words: list[str], size: int = 240) -> str:
     if start:
         piece = "..." + piece.split(" ", 1)[-1]
     return " ".join(piece.split()) + ("..." if start + size < len(text) else "")
+
+
+def _places(text: str, word: str) -> Iterator[int]:
+    """Where a word of letters and digits stands by itself."""
+    place = text.find(word)
+    while place >= 0:
+        end = place + len(word)
+        if not (text[end : end + 1].isalnum() or (place and text[place - 1].isalnum())):
+            yield place
+        place = text.find(word, end)
