@@ -10,10 +10,10 @@ Difficulty is the number of masks (turns measured: 200 train and 200 test tasks 
       1      1            1                    33                3             8
       2      2            1.7                  43              3 to 5       8 to 11
       3      3            2.5                  65              3 to 7       8 to 14
-      4      4            3.1                  85              4 to 9      11 to 17
-      5      5            3.8                 131              4 to 11     11 to 20
-      6      6            4.4                 172              5 to 13     11 to 23
-      7      8            5.7                 258              6 to 17     14 to 29
+      4      4            3.2                  85              3 to 9       8 to 17
+      5      5            3.9                 131              4 to 11     11 to 20
+      6      6            4.6                 171              4 to 13     11 to 23
+      7      8            5.8                 258              6 to 17     14 to 29
 
 The answer gives a line or a bracket for each mask, `[1] Greenmere [2] 1873`. Reward 1 needs all of them; `progress` of it (0.3 if
 not said) is paid for the share of the masks that is right, as the term "progress", and the rest, the term "answer", for all.

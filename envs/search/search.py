@@ -15,12 +15,13 @@ Levels (turns of the expert measured: 200 train and 200 test tasks each; it read
       4    chain, comparison             3 to 4           1                86              7 to 10      17 to 20
       5    comparison, intersection      5 to 6           1               131             10 to 14      23 to 26
       6    collection of 4                 7              1               174             12 to 16         29
-      7    collection of 6                10              2               262             17 to 25      41 to 47
-      8    collection of 8                13              3               436             23 to 33      50 to 62
+      7    collection of 6                10              2               263             18 to 25      41 to 47
+      8    collection of 8                13              3               434             24 to 33      50 to 62
 
-With `data=PATH` the questions come from your copy of HotpotQA, MuSiQue or NQ, or from your own file, and with `corpus=PATH` (a
-folder of texts, or JSON lines of {"id", "title", "text"}) from your own documents; large ones are indexed once, on disk. See
-`turnwise.envs.search.datasets` for the formats.
+With `data=PATH` the questions come from your copy of HotpotQA, MuSiQue or NQ, or from a file of your own with lines like
+{"question": "...", "answer": "...", "support": ["id", ...]}, where "answer" may be a list and "support" (for the expert) may be
+left out. What is searched is what came with them, or `corpus=PATH`: a folder of texts, or JSON lines of {"id", "title", "text"}; a
+large one is indexed once, on disk. `turnwise.envs.search.datasets` has the formats.
 
 Sources: HotpotQA (Yang et al. 2018, arXiv 1809.09600) and MuSiQue (Trivedi et al. 2022, arXiv 2108.00573) for the kinds of
 question, Search-R1 (Jin et al. 2025, arXiv 2503.09516) for search as a tool in reinforcement learning.
