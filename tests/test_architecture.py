@@ -25,6 +25,7 @@ OPTIONAL = (
     "matplotlib",
     "duckdb",
     "tantivy",
+    "PIL",
 )
 """What a function may import when it runs: heavy packages that not everybody has."""
 HEAVY = ("torch", "transformers", "peft", "matplotlib")

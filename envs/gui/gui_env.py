@@ -1,0 +1,234 @@
+"""What GuiLite and Gui have in common: the tasks, the tools, the verdict. They differ in the surface alone."""
+
+from __future__ import annotations
+
+import unicodedata
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from typing_extensions import Unpack, override
+
+from turnwise.envs.actions import Parsed
+from turnwise.envs.core import Split, Transition, split_of
+from turnwise.envs.draws import Draws
+from turnwise.envs.gui.apps import APPS
+from turnwise.envs.gui.goals import STEPS, sentence
+from turnwise.envs.gui.surface import Surface
+from turnwise.envs.gui.widgets import Node
+from turnwise.envs.options import ToolOptions
+from turnwise.envs.tool_env import ToolEnv
+from turnwise.envs.tools import tool
+from turnwise.errors import ConfigError, UnknownName
+from turnwise.types import Task
+
+__all__ = ["GuiEnv", "GuiOptions"]
+
+MAX_TYPED = 150
+"""Characters that a field takes."""
+_RULES = (
+    "Each reply calls one or several of the tools; the answer is the screen afterwards, on which [n] are the marks of what can "
+    "be used. There is nothing to say at the end: the episode is over when the task is done."
+)
+
+
+class GuiOptions(ToolOptions, total=False):
+    """What both take."""
+
+    apps: Sequence[str] | None
+
+
+class GuiEnv(ToolEnv):
+    """Tasks in small web apps. Subclasses say which surface they are played on."""
+
+    levels = range(1, len(STEPS) + 1)
+    default_level = 2
+
+    def __init__(self, *, apps: Sequence[str] | None = None, **options: Unpack[ToolOptions]) -> None:
+        """`apps`: which apps tasks are for (default all)."""
+        super().__init__(**options)
+        self.apps = tuple(APPS if apps is None else apps)
+        for name in self.apps:
+            if name not in APPS:
+                raise UnknownName("app", str(name), APPS)
+        if not self.apps:
+            raise ConfigError(f"{type(self).__name__}: apps must name at least one of {', '.join(APPS)}.")
+        self._surface = self.make_surface()
+
+    @abstractmethod
+    def make_surface(self) -> Surface:
+        """A fresh one."""
+
+    # --- tools ----------------------------------------------------------------------------------------------------
+
+    @tool
+    def click(self, mark: int) -> str:
+        """Click the element with this mark."""
+        return self._wrong(mark) or self._done(self._surface.click(mark))
+
+    @tool
+    def type(self, mark: int, text: str) -> str:
+        """Write text into the text box with this mark; it replaces what stands there."""
+        if wrong := self._wrong(mark, "textbox"):
+            return wrong
+        written = plain(text)
+        if len(written) > MAX_TYPED:
+            return f"Error: type: a field takes {MAX_TYPED} characters, got {len(written)}."
+        return self._done(self._surface.type(mark, written))
+
+    @tool
+    def select(self, mark: int, option: str) -> str:
+        """Choose an option of the combo box with this mark."""
+        if wrong := self._wrong(mark, "combobox"):
+            return wrong
+        if option not in self._node(mark).options:
+            return f"Error: select: mark {mark} has no option {option[:80]!r}."
+        return self._done(self._surface.select(mark, option))
+
+    @tool
+    def press(self, key: Literal["Enter", "Escape"]) -> str:
+        """Press a key. Enter uses what has the focus, Escape closes a dialog.
+
+        Args:
+            key: Which.
+        """
+        return self._done(self._surface.press(key))
+
+    @tool
+    def scroll(self, direction: Literal["up", "down"]) -> str:
+        """Scroll a long list by one screen.
+
+        Args:
+            direction: Where to.
+        """
+        return self._done(self._surface.scroll(direction))
+
+    @tool
+    def back(self) -> str:
+        """Go back to the page before this one."""
+        if not self._surface.app.history:
+            return "Error: back: there is no page to go back to."
+        return self._done(self._surface.back())
+
+    toolset = (click, type, select, press, scroll, back)
+
+    def _node(self, mark: int) -> Node:
+        return self._surface.screen.marks[mark - 1]
+
+    def _wrong(self, mark: int, kind: str = "") -> str:
+        """What is wrong with using this mark, "" for nothing."""
+        marks = self._surface.screen.marks
+        if not 1 <= mark <= len(marks):
+            return f"Error: there is no mark {str(mark)[:20]}; there are 1 to {len(marks)}."
+        node = marks[mark - 1]
+        if node.off:
+            return f"Error: mark {mark} is disabled."
+        if kind and node.kind != kind:
+            return f"Error: mark {mark} is a {node.kind}, no {kind}."
+        return ""
+
+    def _done(self, _: None) -> str:
+        return ""
+
+    # --- tasks ----------------------------------------------------------------------------------------------------
+
+    @override
+    def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
+        return self._made(self.apps[int(rng.integers(len(self.apps)))], difficulty, int(rng.integers(2**63)))
+
+    @override
+    def sample_task(self, rng: np.random.Generator, split: Split, difficulty: int) -> Task:
+        """Aims at the split: only the task that is played is built."""
+        while True:
+            name, seed = self.apps[int(rng.integers(len(self.apps)))], int(rng.integers(2**63))
+            if split_of(_id_of(name, difficulty, seed)) == split:
+                return self._made(name, difficulty, seed)
+
+    def _made(self, name: str, difficulty: int, seed: int) -> Task:
+        made = APPS[name].make(Draws(np.random.default_rng(seed)), difficulty)
+        metadata = {"app": name, "data": made.data, "goal": made.goal, "steps": made.steps}
+        return Task(_id_of(name, difficulty, seed), sentence(made.said), "", difficulty, metadata)
+
+    @override
+    def turn_limit(self, task: Task) -> int:
+        return 2 * task.metadata["steps"] + 6
+
+    @override
+    def question(self, task: Task) -> str:
+        return f"{APPS[task.metadata['app']].title}. {task.prompt}"
+
+    @override
+    def rules(self) -> str:
+        called = self.format.call("click", {"mark": 3})
+        specs = self.format.describe(self.tools).partition("\nCall one")[0]
+        return f"{specs}\nFor example {called}. {_RULES}"
+
+    @override
+    def begin(self, task: Task) -> str:
+        head = super().begin(task)
+        self._surface.start(APPS[task.metadata["app"]](task.metadata["data"], task.metadata["goal"]))
+        text = self._surface.text()
+        self._transcript.append(text)
+        return f"{head}\n\n{text}"
+
+    # --- play -----------------------------------------------------------------------------------------------------
+
+    @override
+    def grade(self, answer: str) -> float:
+        return 0.0
+
+    @override
+    def _answer(self, answer: str) -> Transition:
+        return self.refuse("There is nothing to answer; the episode is over when the task is done.")
+
+    @override
+    def _use_tools(self, parsed: Parsed) -> Transition:
+        """The screen after the last of the calls, and before it what went wrong."""
+        if parsed.error:
+            return self.refuse(parsed.error)
+        app, errors, valid, solved = self._surface.app, list[str](), True, False
+        for call in parsed.calls:
+            result, right = self._use(call)
+            valid = valid and right
+            if result:
+                errors.append(result)
+            solved = app.solved
+            if app.over or solved:
+                break
+        text = "\n".join((*errors, self._surface.text()))
+        if not (app.over or solved):
+            return Transition(text, role="tool", valid=valid)
+        outcome = float(solved)
+        return Transition(text, outcome, terminated=True, outcome=outcome, terms={"solved": outcome}, valid=valid, role="tool")
+
+    @override
+    def expert_action(self) -> str:
+        """What the app's expert does next, from wherever it stands."""
+        name, key, words = self._surface.app.next_step()
+        mark = self._surface.screen.mark_of(key)
+        arguments = {
+            "click": {"mark": mark},
+            "type": {"mark": mark, "text": words},
+            "select": {"mark": mark, "option": words},
+            "press": {"key": words},
+            "scroll": {"direction": words},
+            "back": {},
+        }[name]
+        return self.format.call(name, arguments)
+
+    @override
+    def close(self) -> None:
+        self._surface.close()
+        super().close()
+
+
+def plain(text: str) -> str:
+    """One line that a keyboard can write: no control or format characters, no lone surrogates, single spaces."""
+    if not text.isascii():
+        text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _id_of(name: str, difficulty: int, seed: int) -> str:
+    return f"gui/{name}/{difficulty}/{seed:016x}"
