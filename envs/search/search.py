@@ -20,8 +20,8 @@ Levels (turns of the expert measured: 200 train and 200 test tasks each; it read
 
 With `data=PATH` the questions come from your copy of HotpotQA, MuSiQue or NQ, or from a file of your own with lines like
 {"question": "...", "answer": "...", "support": ["id", ...]}, where "answer" may be a list and "support" (for the expert) may be
-left out. What is searched is what came with them, or `corpus=PATH`: a folder of texts, or JSON lines of {"id", "title", "text"}; a
-large one is indexed once, on disk. `turnwise.envs.search.datasets` has the formats.
+left out. What is searched is what came with them, or `corpus=PATH`: a folder of texts, or JSON lines of {"id", "title", "text"};
+a large one is indexed once, on disk. `turnwise.envs.search.datasets` has the formats.
 
 Sources: HotpotQA (Yang et al. 2018, arXiv 1809.09600) and MuSiQue (Trivedi et al. 2022, arXiv 2108.00573) for the kinds of
 question, Search-R1 (Jin et al. 2025, arXiv 2503.09516) for search as a tool in reinforcement learning.
