@@ -174,6 +174,11 @@ def test_short_answers_reach_the_judge(judge: Any, answer: str):
     assert scores(MINE, answer) == [1.0]
 
 
+def test_a_right_answer_without_a_word_reaches_the_judge(judge: Any):
+    judge(lambda *_: "YES")
+    assert scores(MINE, "<answer>+</answer>", "<answer>-</answer>", task=replace(TASK, answer="+")) == [1.0, 0.0]
+
+
 def test_an_answer_cannot_leave_its_fence(judge: Any):
     """It does not know the fence of its own question, which follows from the step's seed and itself."""
     asked = judge(fair)

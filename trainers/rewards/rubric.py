@@ -99,63 +99,75 @@ class Rubric:
             raise ConfigError(f"rubric.votes: {self.votes} votes at temperature {self.temperature:g}; several need one above 0.")
 
     async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
-        judge, gate = judge_named(self.judge, scene), asyncio.Semaphore(AT_ONCE)
+        court = _Court(self, judge_named(self.judge, scene), asyncio.Semaphore(AT_ONCE), scene.seed)
         if scene.step == 0 and self.fooled < 1:
-            await self._audit([group.task for group in groups if group.survivors][:AUDITED], judge, gate, scene)
-        asked: dict[tuple[int, str], Task] = {}
-        keys: dict[Trajectory, tuple[int, str]] = {}
+            await court.audit([group.task for group in groups if group.survivors][:AUDITED])
+        cases: dict[tuple[int, str], Task] = {}
+        case_of: dict[Trajectory, tuple[int, str]] = {}
         for number, group in enumerate(groups):
             for trajectory in group.survivors:
                 if trajectory.leaf is not None:
-                    keys[trajectory] = (number, _answer(trajectory.leaf))
-                    asked[keys[trajectory]] = group.task
-        calls = (self._score(task, answer, judge, gate, scene) for (_, answer), task in asked.items())
-        scores = dict(zip(asked, await asyncio.gather(*calls), strict=True))
-        found = {trajectory: scores[key] for trajectory, key in keys.items()}
-        broken = {trajectory: score for trajectory, score in found.items() if isinstance(score, InfraError)}
-        terms = {t.leaf: {"rubric": score} for t, score in found.items() if t.leaf and not isinstance(score, InfraError)}
+                    case_of[trajectory] = (number, _answer(trajectory.leaf))
+                    cases[case_of[trajectory]] = group.task
+        scores = await asyncio.gather(*(court.hardened(task, answer) for (_, answer), task in cases.items()))
+        found = dict(zip(cases, scores, strict=True))
+        broken = {t: score for t, case in case_of.items() if isinstance(score := found[case], InfraError)}
+        terms = {t.leaf: {"rubric": s} for t, case in case_of.items() if t.leaf and not isinstance(s := found[case], InfraError)}
         return add_terms(failed(groups, broken, "judge"), terms)
 
-    async def _score(
-        self, task: Task, answer: str, judge: Judge, gate: asyncio.Semaphore, scene: Scene, *, hardened: bool = True
-    ) -> float | InfraError:
-        """What the answer is worth; what broke, if the judge did."""
-        if hardened and _says_nothing(answer):
+
+@dataclass(frozen=True, slots=True)
+class _Court:
+    """The judge of one step, and how it is asked."""
+
+    rubric: Rubric
+    judge: Judge
+    gate: asyncio.Semaphore
+    seed: int
+
+    async def hardened(self, task: Task, answer: str) -> float | InfraError:
+        """What an answer is worth, without asking where it says nothing; what broke, if the judge did."""
+        if _says_nothing(answer) and answer.strip() != task.answer.strip():
             return 0.0
         try:
-            met = await asyncio.gather(*(self._meets(task, answer, c, judge, gate, scene) for c in self.criteria))
+            return await self.score(task, answer)
         except InfraError as error:
             return error
-        if not all(met[number - 1] for number in self.required):
+
+    async def score(self, task: Task, answer: str) -> float:
+        """The share of criteria that are met."""
+        met = await asyncio.gather(*(self.meets(task, answer, criterion) for criterion in self.rubric.criteria))
+        if not all(met[number - 1] for number in self.rubric.required):
             return 0.0
-        weights = self.weights or (1.0,) * len(met)
+        weights = self.rubric.weights or (1.0,) * len(met)
         return sum(w for w, yes in zip(weights, met, strict=True) if yes) / sum(weights)
 
-    async def _meets(self, task: Task, answer: str, criterion: str, judge: Judge, gate: asyncio.Semaphore, scene: Scene) -> bool:
-        seed = child(scene.seed, task.id, answer, criterion)
+    async def meets(self, task: Task, answer: str, criterion: str) -> bool:
+        """More than half of the votes."""
+        rubric, seed = self.rubric, child(self.seed, task.id, answer, criterion)
         fence = f"=== {child(seed, 'fence'):016x} ==="
-        question = QUESTION.format(
-            fence=fence, task=self._task(task), criterion=criterion, answer=answer[: self.max_characters].replace(fence, "")
-        )
+        shown = answer[: rubric.max_characters].replace(fence, "")
+        question = QUESTION.format(fence=fence, task=self._about(task), criterion=criterion, answer=shown)
 
         async def vote(number: int) -> bool:
-            sampling = Sampling(max_tokens=self.max_tokens, temperature=self.temperature, seed=child(seed, "vote", number))
-            async with gate:
-                return _verdict(await judge(question, sampling))
+            draw = Sampling(max_tokens=rubric.max_tokens, temperature=rubric.temperature, seed=child(seed, "vote", number))
+            async with self.gate:
+                return _verdict(await self.judge(question, draw))
 
-        return 2 * sum(await asyncio.gather(*map(vote, range(self.votes)))) > self.votes
+        return 2 * sum(await asyncio.gather(*map(vote, range(rubric.votes)))) > rubric.votes
 
-    def _task(self, task: Task) -> str:
-        question = f"Question:\n{task.prompt}\n\n" if self.show_question and task.prompt else ""
+    def _about(self, task: Task) -> str:
+        question = f"Question:\n{task.prompt}\n\n" if self.rubric.show_question and task.prompt else ""
         return question + (f"Reference answer:\n{task.answer}\n\n" if task.answer else "")
 
-    async def _audit(self, tasks: Sequence[Task], judge: Judge, gate: asyncio.Semaphore, scene: Scene) -> None:
+    async def audit(self, tasks: Sequence[Task]) -> None:
+        """Raises ConfigError if the judge takes answers that say nothing."""
         tries = [(task, key) for task in tasks for key in KEYS]
-        scores = await asyncio.gather(*(self._score(t, key, judge, gate, scene, hardened=False) for t, key in tries))
+        scores = await asyncio.gather(*(self.score(task, key) for task, key in tries))
         taken = [key for (_, key), score in zip(tries, scores, strict=True) if score == 1.0]
-        if tries and len(taken) > self.fooled * len(tries):
+        if tries and len(taken) > self.rubric.fooled * len(tries):
             raise ConfigError(
-                f"rubric: the judge {self.judge!r} accepts {len(taken)} of {len(tries)} answers that say nothing, such as "
+                f"rubric: the judge {self.rubric.judge!r} accepts {len(taken)} of {len(tries)} answers that say nothing, such as "
                 f"{taken[0]!r}; take a stronger judge, show_question = false or several votes (fooled = 1 trains all the same)."
             )
 
