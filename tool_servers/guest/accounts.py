@@ -7,8 +7,10 @@ import time
 from typing import Any
 
 from turnwise.tool_servers.guest.cgroups import Group, Pace
+from turnwise.tool_servers.guest.files import BadPath
 from turnwise.tool_servers.guest.member import Member
 from turnwise.tool_servers.guest.meter import Meter, Process
+from turnwise.tool_servers.guest.plan import Bounds
 
 __all__ = ["Accounts"]
 
@@ -62,15 +64,43 @@ class Accounts:
             return "processes", "error"
         if member.total_ms > bounds.cpu_s * 1000:
             return "cpu", "timeout"
-        if self._folder and _disk_used(self._folder) > bounds.disk_mb << 20:
+        return self._too_much_on_disk(bounds, [p.pid for p in processes])
+
+    def _too_much_on_disk(self, bounds: Bounds, pids: list[int], more: int = 0) -> tuple[str, str] | None:
+        """Where no file system of its own bounds the session. Files that were removed count as long as they are open."""
+        if self._folder is None:
+            return None
+        used, files = _disk_used(self._folder)
+        if used + more + sum(self._removed(pid) for pid in pids) > bounds.disk_mb << 20:
             return "disk", "error"
-        return None
+        return ("inodes", "error") if files > bounds.inodes else None
+
+    def _removed(self, pid: int) -> int:
+        """Bytes of files that a process has open and nobody can find."""
+        found: dict[tuple[int, int], int] = {}
+        with contextlib.suppress(OSError):
+            folder = self._meter.open(f"{pid}/fd")
+            try:
+                for fd in os.listdir(folder):
+                    about = os.stat(fd, dir_fd=folder)
+                    if stat.S_ISREG(about.st_mode) and not about.st_nlink:
+                        found[about.st_dev, about.st_ino] = about.st_blocks * 512
+            finally:
+                os.close(folder)
+        return sum(found.values())
+
+    def check_room(self, member: Member, size: int) -> None:
+        """Raises BadPath if a file of that size would pass the limit."""
+        if self._too_much_on_disk(member.bounds, [], size):
+            raise BadPath(f"no room for {size} bytes: the session may have {member.bounds.disk_mb} MB of files.")
 
     def begin(self, member: Member) -> None:
         """A call: what is small goes before what has become large."""
         member.looked, member.look_s = time.monotonic(), _FIRST_LOOK_S if self._counted else _LOOK_S
         if self._group:
             self._group.pace(Pace.USUAL)
+        if self._counted:
+            member.total_ms = self._cpu(member, []) or member.total_ms
 
     def went_on(self, member: Member, call_ms: float) -> None:
         """It was looked at, and no limit is passed. Where the kernel holds the limits, the next look has time."""
@@ -152,13 +182,18 @@ class Accounts:
         the rest to do. The bounds of each session are watched from here on."""
         if not self.forked:
             for member in members:
-                member.spent_ms = self._cpu(member, [])
+                member.spent_ms = max(0.0, self._cpu(member, []) - self._alone_ms(member))
         self.forked = True
         bounds, count = members[0].bounds, len(members) + 1
         if self._group:
             self._group.limit((bounds.memory_mb + bounds.disk_mb) * count, (bounds.processes + 2) * count)
         pids = [self._inner_pid(member.pid) for member in members if member.pid]
         return {"pids": pids, "processes": (bounds.processes + 2) * count}
+
+    def _alone_ms(self, member: Member) -> float:
+        """Of its one process, where that is in the kernel's count for all of it."""
+        process = self._meter.process(member.pid) if self._group and self._group.cpu_ms() is not None else None
+        return process.cpu_ms if process else 0.0
 
     def _inner_pid(self, pid: int) -> int:
         """What the family calls that process."""
@@ -189,7 +224,10 @@ class Accounts:
         return not self.forked or self._meter.link(f"{process.pid}/ns/mnt") == member.mounts
 
     def _cpu(self, member: Member, processes: list[Process]) -> float:
-        """Of the whole session so far. What ended is in init's account, which in a family is that of every session."""
+        """Of the whole session so far. Where the kernel does not count for it alone, what ended is in init's account, which in a
+        family is that of every session; what ended and nobody waited for is lost."""
+        if self._group and not self.forked and (used := self._group.cpu_ms()) is not None:
+            return used
         return member.spent_ms + sum(p.cpu_ms for p in processes) + (0.0 if self.forked else self._reaped_ms)
 
     def _resident(self, processes: list[Process]) -> int:
@@ -213,10 +251,12 @@ def _kind(about: os.stat_result) -> str:
     return next((name for test, name in kinds if test(mode)), "a kernel object")
 
 
-def _disk_used(folder: str) -> int:
-    total = 0
-    for above, _, names in os.walk(folder):
+def _disk_used(folder: str) -> tuple[int, int]:
+    """Bytes, and number of files and folders."""
+    total = count = 0
+    for above, folders, names in os.walk(folder):
+        count += len(folders) + len(names)
         for name in names:
             with contextlib.suppress(OSError):
                 total += os.lstat(os.path.join(above, name)).st_blocks * 512
-    return total
+    return total, count

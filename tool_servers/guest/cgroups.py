@@ -25,6 +25,8 @@ _MEMORY = {1: "memory.limit_in_bytes", 2: "memory.max"}
 _ANONYMOUS = {1: "rss", 2: "anon"}
 _WANTED = ("memory", "pids")
 _WELCOME = "cpu"
+_COSTS = "cpuacct"
+_USED = {1: "cpuacct.usage", 2: "cpu.stat"}
 _WEIGHTS = {1: ("cpu.shares", ("2", "1024", "262144")), 2: ("cpu.weight", ("1", "100", "10000"))}
 """File, and for each pace the least it takes, the kernel's default, and the most."""
 _IDLE = "cpu.idle"
@@ -62,7 +64,7 @@ class Group:
 
     def __init__(self, groups: "Groups", name: str) -> None:
         self.groups, self.name = groups, name
-        self._events = -1
+        self._events = self._used = -1
         self._pace = Pace.USUAL
 
     def add(self, pid: int) -> None:
@@ -84,6 +86,16 @@ class Group:
             name = "memory.oom_control" if self.groups.version == 1 else "memory.events"
             self._events = os.open(f"{self.name}/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.groups.folders["memory"])
         return int(os.pread(self._events, 4096, 0).partition(b"oom_kill ")[2].split(None, 1)[0])
+
+    def cpu_ms(self) -> float | None:
+        """CPU of all processes that ever were in it, also of those that nobody waited for; None if the kernel does not count."""
+        if (folder := self.groups.folders.get(_COSTS)) is None:
+            return None
+        version = self.groups.version
+        if self._used < 0:
+            self._used = os.open(f"{self.name}/{_USED[version]}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        used = int(os.pread(self._used, 4096, 0).removeprefix(b"usage_usec ").split(None, 1)[0])
+        return used / (1e6 if version == 1 else 1e3)
 
     def anonymous(self) -> int:
         """Bytes of memory that belong to no file, each page counted once."""
@@ -217,7 +229,7 @@ def _candidates() -> Iterator[tuple[int, dict[str, Path]]]:
     """Where our folder may go: controller -> parent folder."""
     own, places = _own(), dict[str, Path]()
     for version, options, root, point in _mounts():
-        for controller in (*_WANTED, _WELCOME):
+        for controller in (*_WANTED, _WELCOME, _COSTS):
             if version == 1 and controller in options and controller in own:
                 here = os.path.relpath(own[controller], root)
                 places[controller] = Path(point) if here.startswith("..") else Path(point, here)
@@ -225,7 +237,7 @@ def _candidates() -> Iterator[tuple[int, dict[str, Path]]]:
             here = Path(point, os.path.relpath(own[""], root)) if own[""].startswith(root) else Path(point)
             for folder in (here, *here.parents):
                 if folder.is_relative_to(point):
-                    yield 2, dict.fromkeys((*_WANTED, _WELCOME), folder)
+                    yield 2, dict.fromkeys((*_WANTED, _WELCOME, _COSTS), folder)
     if all(controller in places for controller in _WANTED):
         yield 1, places
         yield 1, {controller: places[controller] for controller in _WANTED}

@@ -15,6 +15,7 @@ from turnwise.tool_servers.guest.plan import Bounds
 
 __all__ = ["Call", "Member", "Pipes", "State"]
 
+_MOST_CLAIMS = 256
 _FRAME_ROOM = 65536
 """Of a claim, beside its value."""
 _CREDENTIALS = struct.Struct("3i")
@@ -109,6 +110,9 @@ class Member:
     """Whether it did not take all, so that we wait until it does."""
     held: dict[str, Any] | None = None
     """A call that waits for the process to be ready."""
+    said: int = 0
+    """Bytes of claims, and how many, since something was asked of it."""
+    claims: int = 0
     call: Call | None = None
     out: Capture = field(init=False)
     err: Capture = field(init=False)
@@ -155,6 +159,10 @@ class Member:
             while self.unsent:
                 del self.unsent[: self.pipes.claim.send(self.unsent)]
 
+    def asked(self) -> None:
+        """From here on it may answer."""
+        self.said = self.claims = 0
+
     def listen(self) -> list[dict[str, Any]]:
         """Claims that have arrived; who starts gets ready on the way. Raises EOFError, and FrameError for what is no claim."""
         try:
@@ -166,6 +174,9 @@ class Member:
         if not data:
             raise EOFError
         claims = [message for message, _ in self._frames.feed(data)]
+        self.said, self.claims = self.said + len(data), self.claims + len(claims)
+        if self.said > 2 * (self.bounds.value_kb * 1024 + _FRAME_ROOM) or self.claims > _MOST_CLAIMS:
+            raise FrameError("it says more than an answer, and reading it costs us more than it costs the code")
         if self.state is State.STARTING:
             for claim in claims:
                 self._greet(claim, ancillary)
@@ -191,6 +202,7 @@ class Member:
         self._frames = Frames(self.bounds.value_kb * 1024 + _FRAME_ROOM)
         self.pid, self.pidfd, self.busy, self.refusal = 0, -1, False, ""
         self.unsent.clear()
+        self.asked()
         self.stuck = False
         self.state, self.since = State.STARTING, time.monotonic()
 

@@ -1,8 +1,9 @@
 """The filter of system calls that the model's code lives under: a small assembler for classic BPF, and our policy.
 
 Refused are calls that code in a session has no honest use for and that attacks begin with: new namespaces, mounts, other
-processes' memory, keys, BPF, io_uring, kernel modules, clocks, memory that no limit counts. A call that is newer than this list
-answers "not implemented". Sockets only of the families given. A foreign instruction set (32 bit, x32) ends the process.
+processes' memory, keys, BPF, io_uring, kernel modules, clocks, memory that no limit counts, news of who opens which file of the
+system. A call that is newer than this list answers "not implemented". Sockets only of the families given. A foreign instruction
+set (32 bit, x32) ends the process.
 """
 
 import ctypes
@@ -37,7 +38,8 @@ _REFUSED: Final = {
     "x86_64": _EVERYWHERE | {
         "_sysctl": 156, "acct": 163, "add_key": 248, "adjtimex": 159, "bpf": 321, "chroot": 161, "clock_adjtime": 305,
         "clock_settime": 227, "create_module": 174, "delete_module": 176, "fanotify_init": 300, "fanotify_mark": 301,
-        "finit_module": 313, "get_kernel_syms": 177, "init_module": 175, "io_cancel": 210, "io_destroy": 207, "io_getevents": 208,
+        "finit_module": 313, "get_kernel_syms": 177, "init_module": 175, "inotify_add_watch": 254,
+        "inotify_init": 253, "inotify_init1": 294, "io_cancel": 210, "io_destroy": 207, "io_getevents": 208,
         "io_pgetevents": 333, "io_setup": 206, "io_submit": 209, "ioperm": 173, "iopl": 172, "kcmp": 312, "kexec_file_load": 320,
         "kexec_load": 246, "keyctl": 250, "lookup_dcookie": 212, "memfd_create": 319, "migrate_pages": 256, "modify_ldt": 154,
         "mount": 165, "move_pages": 279, "msgctl": 71, "msgget": 68, "msgrcv": 70, "msgsnd": 69, "name_to_handle_at": 303,
@@ -51,6 +53,7 @@ _REFUSED: Final = {
     "aarch64": _EVERYWHERE | {
         "acct": 89, "add_key": 217, "adjtimex": 171, "bpf": 280, "chroot": 51, "clock_adjtime": 266, "clock_settime": 112,
         "delete_module": 106, "fanotify_init": 262, "fanotify_mark": 263, "finit_module": 273, "init_module": 105,
+        "inotify_add_watch": 27, "inotify_init1": 26,
         "io_cancel": 3, "io_destroy": 1, "io_getevents": 4, "io_pgetevents": 292, "io_setup": 0, "io_submit": 2, "kcmp": 272,
         "kexec_file_load": 294, "kexec_load": 104, "keyctl": 219, "lookup_dcookie": 18, "memfd_create": 279,
         "migrate_pages": 238, "mount": 40, "move_pages": 239, "msgctl": 187, "msgget": 186, "msgrcv": 188, "msgsnd": 189,

@@ -76,6 +76,7 @@ class Supervisor:
             if message["op"] == "call":
                 self._call(member, message)
             elif message["op"] == "put":
+                self._family.accounts.check_room(member, len(raw))
                 files.put(member.work, message["path"], raw, self._family.user)
                 self._answer(n, {})
             elif message["op"] == "get":
@@ -103,6 +104,7 @@ class Supervisor:
     def _open(self, message: dict[str, Any], raw: bytes) -> None:
         member = self._family.start(Bounds(**message["bounds"]), [self._link.fileno(), self._epoll.fileno()])
         at = 0
+        self._family.accounts.check_room(member, len(raw))
         for path, size in message["files"]:
             files.put(member.work, path, raw[at : at + size], self._family.user)
             at += size
@@ -118,6 +120,7 @@ class Supervisor:
         twins: list[Member] = []
         try:
             while not why and len(twins) < message["count"]:
+                member.asked()
                 twins.append(self._family.twin(member))
         except (Broken, OSError, files.BadPath) as error:
             why = str(error)
@@ -200,9 +203,10 @@ class Supervisor:
         if member.state is not State.IDLE:
             raise Broken("the session's process could not be replaced")
         wall_s = min(member.bounds.wall_s, message["wall_s"] or member.bounds.wall_s)
+        self._family.accounts.begin(member)
+        member.asked()
         member.call = Call(message["n"], time.monotonic(), wall_s, self._family.accounts.clock_ms(member), member.total_ms)
         member.state = State.RUNNING
-        self._family.accounts.begin(member)
         member.unsent += packed({"call": member.call.word, "tool": message["tool"], "arguments": message["arguments"]})
         self._push(member)
 

@@ -13,6 +13,7 @@ _TEXTS = {
     "memory": "Stopped: the session used more than its {memory_mb} MB of memory.",
     "processes": "Stopped: the session had more than its {processes} processes and threads.",
     "disk": "Stopped: the session wrote more than its {disk_mb} MB of files.",
+    "inodes": "Stopped: the session made more than its {inodes} files and folders.",
     "output": "Stopped: one call wrote more than {output_stop_mb} MB of output.",
     "value": "Stopped: the result is larger than {value_kb} kB, or not JSON.",
     "died": "The session's process ended during the call: it left, or was killed.",
