@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Self
 
 from turnwise.envs.sandboxes import level_named, shared_sandbox
 from turnwise.envs.sql.worlds import Engine, World
-from turnwise.errors import EnvFailure, SandboxFailure
+from turnwise.errors import ConfigError, EnvFailure, SandboxFailure
 from turnwise.tool_servers.sandbox.blocking import BlockingSession
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import ForkRefused, SessionSpec, Status, ToolResult
 from turnwise.tool_servers.sql.grader import CAPS as GRADING
-from turnwise.tool_servers.sql.worker import Caps
+from turnwise.tool_servers.sql.worker import Caps, QueryError, Sqlite, collect
 
-__all__ = ["SqlSession"]
+__all__ = ["IN_PROCESS", "SqlSession"]
+
+IN_PROCESS = "process"
+"""In place of a sandbox level: the same guarded connection in this process, ten times as quick, for text that is trusted."""
 
 LEASE_S = 3600.0
 """Seconds without a query after which a forgotten session ends."""
@@ -28,11 +31,13 @@ class SqlSession:
     """Queries on one database after the other. Nothing in a session can change, so a deep copy may also be opened anew."""
 
     def __init__(self, *, engine: Engine, needs: str, query_s: float) -> None:
-        self.engine, self.needs = engine, level_named(needs)
+        self.engine, self.needs = engine, None if needs == IN_PROCESS else level_named(needs)
+        if self.needs is None and engine != "sqlite":
+            raise ConfigError(f"SQL: only SQLite is guarded well enough for needs={needs!r}; ask for a sandbox level.")
         self.looking = Caps(max_rows=200, max_kb=64, query_s=query_s, count_rows=10_000)
         self.grading = replace(GRADING, query_s=query_s)
         self._world: Callable[[], World] | None = None
-        self._session: BlockingSession | None = None
+        self._session: BlockingSession | _InProcess | None = None
 
     def restart(self, world: Callable[[], World]) -> None:
         """A new episode; `world` makes its database when the first query needs it."""
@@ -83,7 +88,10 @@ class SqlSession:
                 raise EnvFailure(failure.kind, failure.detail) from failure
         return twin
 
-    def _opened(self, world: World, caps: Caps) -> BlockingSession:
+    def _opened(self, world: World, caps: Caps) -> BlockingSession | _InProcess:
+        if self.needs is None:
+            assert isinstance(world.content, bytes), "an SQLite file"
+            return _InProcess(world.content, caps)
         files, settings = dict[str, bytes](), asdict(caps) | {"engine": self.engine}
         if isinstance(world.content, bytes):
             files[_FILE], settings["database"] = world.content, _FILE
@@ -94,6 +102,27 @@ class SqlSession:
         profile = "duckdb" if self.engine == "duckdb" else "sql"
         spec = SessionSpec(_new_id(), profile, limits, files, lease_s=LEASE_S, settings=settings)
         return shared_sandbox(self.needs).open(spec)
+
+
+class _InProcess:
+    """A session's tools on a guarded connection of this process."""
+
+    def __init__(self, content: bytes, caps: Caps) -> None:
+        self._engine = Sqlite(content, caps=caps)
+
+    def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
+        try:
+            if tool == "schema":
+                return ToolResult(Status.OK, value=collect(["name", "sql"], iter(self._engine.schema()), self._engine.caps))
+            return ToolResult(Status.OK, value=self._engine.run(arguments["sql"]))
+        except QueryError as error:
+            return ToolResult(Status.ERROR, err=str(error))
+
+    def fork(self, ids: Sequence[str]) -> Sequence[Self]:
+        raise ForkRefused("it is opened again at the next query")
+
+    def close(self) -> None:
+        self._engine.close()
 
 
 def _new_id() -> str:

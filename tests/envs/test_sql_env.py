@@ -243,3 +243,22 @@ def test_duckdb() -> None:
         assert "rows)" not in ask(env, sql)
     assert answered(env, f"SELECT * FROM {table}")[1] == 0.0
     env.close()
+
+
+def test_in_this_process_all_is_said_alike(env: SQL) -> None:
+    """needs="process" leaves out the sandbox and nothing else."""
+    quick = SQL(difficulty=2, max_turns=1_000, query_s=1.0, needs="process")
+    first = env.reset(seed=3)
+    assert quick.reset(seed=3) == first
+    table = event_table(env)
+    script = [env.format.call("list_tables", {}), env.format.call("describe", {"table": table})]
+    script += [env.format.call("query", {"sql": sql.format(table)}) for sql in HOSTILE if "RECURSIVE" not in sql]
+    for action in script:
+        assert quick.step(action) == env.step(action), action
+    twin = quick.fork()
+    last = env.format.final(env.task.answer)
+    assert twin.step(last) == quick.step(last) == env.step(last) and quick._session._session is not None
+    twin.close()
+    quick.close()
+    with pytest.raises(ConfigError, match="only SQLite"):
+        SQL(needs="process", engine="duckdb")
