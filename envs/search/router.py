@@ -139,7 +139,7 @@ class Router(ToolEnv):
     @override
     def _answer(self, answer: str) -> Transition:
         right = self.grade(answer)
-        terms = {"answer": right, "cost": -self.cost * self.share_spent * right}
+        terms = {"answer": right, "cost": 0.0 - self.cost * self.share_spent * right}
         text = "Correct." if right else "That is not the right answer."
         return Transition(text, sum(terms.values()), terminated=True, outcome=right, terms=terms)
 
