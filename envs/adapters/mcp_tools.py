@@ -234,6 +234,9 @@ class _Connection:
         except TimeoutError:
             await self._close()
             raise EnvFailure("mcp-start", f"{self._server.name}: no answer within {self._server.start_s:g} s.") from None
+        except EnvFailure:
+            await self._close()
+            raise
 
     async def _run(self, started: asyncio.Future[None]) -> None:
         assert self._stop is not None

@@ -26,7 +26,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from typing_extensions import Unpack, override
@@ -103,50 +103,27 @@ class ReasoningGymEnv(ToolEnv):
         config: Mapping[str, Any] | None = None,
         **options: Unpack[ToolOptions],
     ) -> None:
-        self._factory = needed("reasoning_gym.factory", "reasoning-gym")
-        datasets: Mapping[str, Any] = self._factory.DATASETS
+        datasets: Mapping[str, Any] = needed("reasoning_gym.factory", "reasoning-gym").DATASETS
         if dataset not in datasets:
             raise UnknownName("dataset of reasoning-gym", dataset, datasets)
         if scoring not in SCORINGS:
             raise UnknownName("scoring", str(scoring), SCORINGS)
         self.dataset, self.scoring = dataset, scoring
-        self._config = dict(config or {})
         if scoring == "exact" and dataset in NO_REFERENCE:
             raise ConfigError(f"reasoning-gym {dataset}: it has no reference answers; say scoring='strict' or 'own'.")
         if dataset in UNSTABLE:
             raise ConfigError(f"reasoning-gym {dataset}: the same seed gives different items, so no episode would replay.")
-        self._configs = _configs(self._factory, dataset, {"seed": 0, "size": 1, **self._config})
-        there = range(1, len(self._configs) + 1)
+        self._items = _Items(dataset, {"seed": 0, "size": 1, **(config or {})})
+        there = range(1, len(self._items.configs) + 1)
         self.levels = there  # pyright: ignore[reportAttributeAccessIssue]  (of this instance, not of the class)
         super().__init__(**options)
-        self._items: dict[int, Any] = {}
         self._entry: Mapping[str, Any] = {}
         _defuse(dataset, datasets[dataset][0])
-
-    def _at(self, level: int, seed: int = 0) -> Any:
-        """The dataset at a level."""
-        if level not in self._items or seed:
-            made, _ = self._factory.DATASETS[self.dataset]
-            config = copy.copy(self._configs[level - 1])
-            config.seed = seed
-            items = made(config)
-            if seed:
-                return items
-            self._items[level] = items
-        return self._items[level]
-
-    def _item(self, level: int, index: int) -> Mapping[str, Any]:
-        """An item, by nothing but level and index."""
-        with using(Generators(index)):
-            try:
-                return self._at(level, index)[0] if self.dataset in _BY_SEED else self._at(level)[index]
-            except Exception as error:  # the boundary of somebody else's generator
-                raise EnvFailure("reasoning-gym", f"{self.dataset}[{index}] at level {level}: {error!r}") from error
 
     @override
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
         index = int(rng.integers(2**31 - 1))
-        entry = self._item(difficulty, index)
+        entry = self._items.item(difficulty, index)
         question = str(entry["question"])
         name = hashlib.blake2b(question.encode("utf-8", "replace"), digest_size=8).hexdigest()
         answer = "" if entry["answer"] is None else str(entry["answer"])
@@ -158,7 +135,7 @@ class ReasoningGymEnv(ToolEnv):
 
     @override
     def begin(self, task: Task) -> str:
-        self._entry = self._item(task.difficulty, int(task.metadata["index"]))
+        self._entry = self._items.item(task.difficulty, int(task.metadata["index"]))
         return super().begin(task)
 
     @override
@@ -174,7 +151,7 @@ class ReasoningGymEnv(ToolEnv):
             return 0.0
         try:
             with using(Generators(0)):
-                mark = float(self._at(self.task.difficulty).score_answer(answer, self._entry))
+                mark = float(self._items.at(self.task.difficulty).score_answer(answer, self._entry))
         except (Exception, RecursionError):
             return 0.0
         return min(1.0, max(0.0, mark)) if mark == mark else 0.0
@@ -196,32 +173,68 @@ class ReasoningGymEnv(ToolEnv):
         return self.format.final(self.task.answer)
 
 
-def _configs(factory: Any, dataset: str, settings: Mapping[str, Any]) -> list[Any]:
-    """The configuration of every level, from the curriculum's steps that the dataset takes; one without a curriculum."""
-    _, config_class = factory.DATASETS[dataset]
+class _Items:
+    """The dataset at every level. Forks share it: an item is made of nothing but level and index."""
+
+    def __init__(self, dataset: str, settings: Mapping[str, Any]) -> None:
+        self.dataset = dataset
+        self.configs = _configs(dataset, settings)
+        self._made: dict[int, Any] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def item(self, level: int, index: int) -> Mapping[str, Any]:
+        with using(Generators(index)):
+            try:
+                return self._new(level, index)[0] if self.dataset in _BY_SEED else self.at(level)[index]
+            except Exception as error:  # the boundary of somebody else's generator
+                raise EnvFailure("reasoning-gym", f"{self.dataset}[{index}] at level {level}: {error!r}") from error
+
+    def at(self, level: int) -> Any:
+        if level not in self._made:
+            self._made[level] = self._new(level, 0)
+        return self._made[level]
+
+    def _new(self, level: int, seed: int) -> Any:
+        config = copy.copy(self.configs[level - 1])
+        config.seed = seed
+        return needed("reasoning_gym.factory", "reasoning-gym").DATASETS[self.dataset][0](config)
+
+
+def _configs(dataset: str, settings: Mapping[str, Any]) -> list[Any]:
+    """Every step of the curriculum that the dataset takes; its own settings where there is no curriculum or it takes none."""
+    factory = needed("reasoning_gym.factory", "reasoning-gym")
     curriculum = factory.CURRICULA.get(dataset)
-    steps = 1 if curriculum is None else max((len(a.levels) for a in curriculum().attributes.values()), default=1)
+    steps = 0 if curriculum is None else max((len(a.levels) for a in curriculum().attributes.values()), default=0)
     found, problem = list[Any](), ""
-    for step in range(steps):
+    for step in [*range(steps if steps > 1 else 0), -1]:
         try:
-            if curriculum is None or steps == 1:
-                config = config_class(**settings)
-            else:
-                ladder = curriculum()
-                ladder.set_global_level(step)
-                config = ladder.generate_configuration({key: settings[key] for key in ("seed", "size")})
-                for key, value in settings.items():
-                    if not hasattr(config, key):
-                        raise TypeError(f"there is no setting {key!r}")
-                    setattr(config, key, value)
-            if hasattr(config, "validate"):
-                config.validate()
-            found.append(config)
+            if curriculum is not None and step >= 0:
+                found.append(_checked(_step_of(curriculum(), step, settings)))
+            elif not found:
+                found.append(_checked(factory.DATASETS[dataset][1](**settings)))
         except (TypeError, AssertionError, ValueError) as error:
             problem = str(error)
     if not found:
         raise ConfigError(f"reasoning-gym {dataset}: no level takes {dict(settings)}: {problem}")
     return found
+
+
+def _step_of(ladder: Any, step: int, settings: Mapping[str, Any]) -> Any:
+    ladder.set_global_level(step)
+    config = ladder.generate_configuration({key: settings[key] for key in ("seed", "size")})
+    for key, value in settings.items():
+        if not hasattr(config, key):
+            raise TypeError(f"there is no setting {key!r}")
+        setattr(config, key, value)
+    return config
+
+
+def _checked(config: Any) -> Any:
+    if hasattr(config, "validate"):
+        config.validate()
+    return config
 
 
 def _defuse(dataset: str, made: type) -> None:
