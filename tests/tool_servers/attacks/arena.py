@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.tool_servers.attacks import files, forgery, kernel, neighbours, network, output, processes, resources
+from tests.tool_servers.attacks import files, forgery, kernel, neighbours, network, output, processes, resources, tricks
 from tests.tool_servers.attacks.backends import BACKENDS, Backend, container_ids, inside
 from tests.tool_servers.attacks.judges import JUDGES, Case
 from tests.tool_servers.attacks.neighbours import VICTIM
@@ -36,7 +36,8 @@ from turnwise.tool_servers.sandbox.protocol import Sandbox, Session, SessionSpec
 __all__ = ["GROUPS", "main", "prepare"]
 
 GROUPS: dict[str, tuple[Attack, ...]] = {
-    m.__name__.rpartition(".")[2]: m.ATTACKS for m in (resources, output, files, network, kernel, processes, forgery, neighbours)
+    m.__name__.rpartition(".")[2]: m.ATTACKS
+    for m in (resources, output, files, network, kernel, processes, forgery, neighbours, tricks)
 }
 _MISTAKE = re.compile(r"^(NameError|SyntaxError|IndentationError|UnboundLocalError|AttributeError|TypeError|KeyError): .*", re.M)
 """What our own slips in the code of an attack look like: they must not pass for a wall."""

@@ -12,12 +12,14 @@ from tests.tool_servers.attacks.neighbours import CHECK
 from tests.tool_servers.attacks.record import BOUNDS
 from tests.tool_servers.attacks.world import World
 from turnwise.errors import ConfigError
-from turnwise.tool_servers.sandbox.protocol import Session, Status, ToolResult
+from turnwise.tool_servers.sandbox.protocol import ForkRefused, Session, Status, ToolResult
 
 __all__ = ["JUDGES", "Case"]
 
 _REFUSED = (ConfigError, OSError)
 _FILE_S = 15.0
+_LONGEST_S = 5.0
+"""Seconds of a call whose limit is 2 s or less, on a machine that does much else."""
 
 
 class Case:
@@ -89,6 +91,29 @@ async def not_forged(case: Case) -> list[str]:
 async def costs(case: Case) -> list[str]:
     spent = case.result.usage.cpu_ms
     return [] if spent >= 400 else [f"half a second of CPU was charged as {spent:.0f} ms"]
+
+
+async def costs_a_little(case: Case) -> list[str]:
+    spent = case.result.usage.cpu_ms
+    return [] if spent >= 150 else [f"a fifth of a second of CPU was charged as {spent:.0f} ms"]
+
+
+async def in_time(case: Case) -> list[str]:
+    """It was ended at its limit, give or take what a full machine takes, and the session goes on."""
+    late = case.result.usage.wall_ms / 1e3 - _LONGEST_S
+    return [*([f"it ran {late:.1f} s longer than any limit"] if late > 0 else []), *await goes_on(case)]
+
+
+async def forks_or_refuses(case: Case) -> list[str]:
+    """A fork is a whole session or is refused; the one it comes from goes on."""
+    try:
+        (twin,) = await case.session.fork([f"{case.session.id}-twin"])
+    except ForkRefused:
+        return await goes_on(case)
+    result = await twin.call(case.seq + 1, "python", {"code": "print(6 * 7)"})
+    await twin.close()
+    fine = result.status is not Status.OK or result.out.strip() == "42"
+    return [*([] if fine else [f"the twin says {result.out[:100]!r}"]), *await goes_on(case)]
 
 
 async def get_links(case: Case) -> list[str]:
@@ -204,6 +229,9 @@ JUDGES: Mapping[str, Callable[[Case], Awaitable[list[str]]]] = {
         truncated,
         goes_on,
         not_forged,
+        costs_a_little,
+        in_time,
+        forks_or_refuses,
         costs,
         get_links,
         get_odd,

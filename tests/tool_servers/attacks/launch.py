@@ -17,7 +17,7 @@ __all__ = ["GROUPS", "RECORD", "Absent", "Attempt", "attack", "recorded"]
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORD = Path(__file__).parent / "verdicts.json"
-GROUPS = ("resources", "output", "files", "network", "kernel", "processes", "forgery", "neighbours", "sql")
+GROUPS = ("resources", "output", "files", "network", "kernel", "processes", "forgery", "neighbours", "tricks", "sql")
 _LONGEST_S = 500
 
 
