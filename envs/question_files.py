@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ __all__ = [
     "named_split",
     "question_files",
     "records_of",
+    "stamp_of",
 ]
 
 DataSplit = Literal["auto", "hash", "train", "test"]
@@ -107,6 +109,13 @@ def id_in_split(name: str, content: str, split: Split | None) -> str:
         salt += 1
         task_id = f"{name}/{sha}.{salt}"
     return task_id
+
+
+def stamp_of(path: str | Path) -> tuple[int, ...]:
+    """What differs after a file or folder was changed, and in another process: a key for what is read once and then shared."""
+    root = Path(path).expanduser()
+    files = [root, *sorted(root.rglob("*"))] if root.exists() else []
+    return (os.getpid(), *(number for file in files for number in (file.stat().st_mtime_ns, file.stat().st_size)))
 
 
 class Questions:

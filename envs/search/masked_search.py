@@ -38,7 +38,7 @@ from typing_extensions import Unpack, override
 
 from turnwise.envs.core import Split, Transition, split_of
 from turnwise.envs.options import ToolOptions
-from turnwise.envs.question_files import id_in_split
+from turnwise.envs.question_files import id_in_split, stamp_of
 from turnwise.envs.search.answers import exact_match
 from turnwise.envs.search.cloze import Cloze, OwnPassages
 from turnwise.envs.search.page_env import PageEnv, index_of
@@ -85,9 +85,7 @@ class MaskedSearch(PageEnv):
         self.progress = float(progress)
         self._own: tuple[OwnPassages, SearchIndex] | None = None
         if corpus is not None:
-            path = Path(corpus).expanduser()
-            documents = read_corpus(path)
-            self._own = OwnPassages(documents, path.stem), index_of(documents.documents, cache)
+            self._own = _read_corpus(corpus, cache, stamp_of(corpus))
             self.metadata = {**self.metadata, "inline": isinstance(self._own[1], MemoryIndex)}
 
     @override
@@ -155,6 +153,14 @@ def read_fills(answer: str, masks: int) -> dict[int, str]:
         fill = fill.strip(" \t\n:=;,")
         fills[number] = fill if fills.get(number, fill) == fill else ""
     return fills
+
+
+@lru_cache(maxsize=4)
+def _read_corpus(corpus: str, cache: str | None, stamp: tuple[int, ...]) -> tuple[OwnPassages, SearchIndex]:
+    """Read once for all environments of a process, as long as the files are the same."""
+    path = Path(corpus).expanduser()
+    found = read_corpus(path)
+    return OwnPassages(found, path.stem), index_of(found.documents, cache)
 
 
 def _id_of(seed: int, level: int) -> str:

@@ -36,9 +36,9 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split, Transition, TurnEnv, split_of
+from turnwise.envs.core import Split, Transition, split_of
 from turnwise.envs.options import ToolOptions
-from turnwise.envs.question_files import DataSplit, FileQuestions, Questions
+from turnwise.envs.question_files import DataSplit, FileQuestions, Questions, stamp_of
 from turnwise.envs.search.answers import exact_match, token_f1
 from turnwise.envs.search.datasets import load_questions
 from turnwise.envs.search.page_env import PageEnv, index_of
@@ -84,19 +84,10 @@ class Search(FileQuestions, PageEnv):
         self.f1 = float(f1)
         self._own_index: SearchIndex | None = None
         if data is not None:
-            self._read_data(data, data_split, corpus, cache)
+            stamp = (*stamp_of(data), *stamp_of(corpus or data))
+            self.questions, self._own_index = _read_data(data, data_split, corpus, cache, stamp)
             self.level_of_data = options.get("difficulty")
-
-    def _read_data(self, data: str, split: DataSplit, corpus: str | None, cache: str | None) -> None:
-        found = load_questions(data, split=split)
-        self.questions = Questions(data, found.tasks)
-        if corpus is not None:
-            self._own_index = index_of(read_corpus(Path(corpus).expanduser()).documents, cache)
-        elif found.documents:
-            self._own_index = index_of(found.documents, cache)
-        else:
-            raise ConfigError(f"Search: the questions of {data} bring no documents along; say what to search with corpus=PATH.")
-        self.metadata = {**TurnEnv.metadata, "inline": isinstance(self._own_index, MemoryIndex)}
+            self.metadata = {**self.metadata, "inline": isinstance(self._own_index, MemoryIndex)}
 
     @override
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
@@ -141,6 +132,18 @@ class Search(FileQuestions, PageEnv):
         terms = {"exact": (1.0 - self.f1) * exact, "f1": self.f1 * max(exact, token_f1(answer, self._right()))}
         text = "Correct." if exact else "That is not the right answer."
         return Transition(text, sum(terms.values()), terminated=True, outcome=exact, terms=terms)
+
+
+@lru_cache(maxsize=4)
+def _read_data(
+    data: str, split: DataSplit, corpus: str | None, cache: str | None, stamp: tuple[int, ...]
+) -> tuple[Questions, SearchIndex]:
+    """Read once for all environments of a process, as long as the files are the same."""
+    found = load_questions(data, split=split)
+    if corpus is None and not found.documents:
+        raise ConfigError(f"Search: the questions of {data} bring no documents along; say what to search with corpus=PATH.")
+    documents = found.documents if corpus is None else read_corpus(Path(corpus).expanduser()).documents
+    return Questions(data, found.tasks), index_of(documents, cache)
 
 
 def _id_of(seed: int, level: int) -> str:

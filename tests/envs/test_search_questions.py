@@ -142,8 +142,18 @@ def test_own_documents_with_own_questions(tmp_path: Path, monkeypatch: pytest.Mo
         assert finished(env.fork())[0] == 1.0
     assert found == {"Where was Ada Kern born?", "Year?"}
     built = sorted(path.name for path in cache.iterdir())
-    Search(data=str(data), corpus=str(pages), cache=str(cache)).close()
+    Search(data=str(data), corpus=str(pages), cache=str(cache), data_split="test").close()
     assert sorted(path.name for path in cache.iterdir()) == built
+
+
+def test_a_file_is_read_once_for_all_environments_until_it_changes(tmp_path: Path) -> None:
+    data = lines(tmp_path / "train.jsonl", HOTPOT)
+    first, second = Search(data=str(data)), Search(data=str(data))
+    assert first.index() is second.index() and first.questions is second.questions
+    lines(data, HOTPOT, {**MUSIQUE, "split": "train"})
+    third = Search(data=str(data))
+    assert third.index() is not first.index()
+    assert {third.reset(seed=seed)[0].split()[0] for seed in range(20)} == {"Which", "Where"}
 
 
 def test_levels_and_splits_of_a_file(tmp_path: Path) -> None:
