@@ -12,7 +12,7 @@ from turnwise.tool_servers.sandbox.protocol import Level
 
 __all__ = ["level_named", "shared_sandbox"]
 
-_shared: dict[tuple[int, Level], BlockingSandbox] = {}
+_shared: dict[tuple[int, Level, str], BlockingSandbox] = {}
 _lock = threading.Lock()
 
 
@@ -24,14 +24,17 @@ def level_named(name: str) -> Level:
     return levels[name]
 
 
-def shared_sandbox(needs: Level) -> BlockingSandbox:
+def shared_sandbox(needs: Level, data: str = "") -> BlockingSandbox:
     """The embedded sandbox of this process that is at least that strong, started at first use; a child process gets its own.
 
+    `data`: a folder that its sessions may ask for (`SessionSpec(shared=("data",))`); each folder has a sandbox of its own.
     It is never closed: its zygotes and sessions end with the process, in whatever way that ends. Raises SandboxFailure, or
     Unsupported where this machine cannot give what is needed.
     """
-    key = (os.getpid(), needs)
+    key = (os.getpid(), needs, data)
     with _lock:
         if key not in _shared:
-            _shared[key] = BlockingSandbox(lambda: EmbeddedSandbox(needs=needs, profiles=()))
+            _shared[key] = BlockingSandbox(
+                lambda: EmbeddedSandbox(needs=needs, profiles=(), shared={"data": data} if data else None)
+            )
         return _shared[key]

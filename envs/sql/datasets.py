@@ -12,7 +12,7 @@ Levels: of BIRD simple 2, moderate 4, challenging 6; else by what the query hold
 
 A prediction is run on the database itself and on its neighbours: the test suite's where there are any, else generated ones
 (`turnwise.tool_servers.sql.variants`) where the database is small; of a large one only the database itself is left, as in the
-published evaluations.
+published evaluations. Sessions read a large one where it lies, read-only (in sandboxes weaker than "namespaces" they get a copy).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["FileDatabases", "load_questions", "notes_of"]
 
 _LEVELS: Mapping[str, int] = {"simple": 2, "moderate": 4, "challenging": 6}
 _SMALL = 1 << 20
-"""Bytes of a database up to which neighbours of it are made."""
+"""Bytes of a database up to which it is copied for each session, and neighbours of it are made."""
 _MOST_SUITE = 8
 _ASKING = re.compile(r"(mini_?)?(train|dev|test)(?!.*(tables|gold|predict)).*\.jsonl?$", re.IGNORECASE)
 
@@ -115,27 +115,32 @@ class FileDatabases(Databases):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self._path = Path(task.metadata["data"]["database"])
-        self._neighbours: Iterator[bytes] = iter(())
+        self._neighbours: Iterator[bytes | Path] = iter(())
 
     @override
     def _next(self, made: Sequence[World]) -> World | None:
         if made:
             content = next(self._neighbours, None)
         else:
-            content, self._neighbours = self._path.read_bytes(), self._others()
+            content, self._neighbours = _content(self._path), self._others()
         return None if content is None else World(content, self._gold(content))
 
-    def _others(self) -> Iterator[bytes]:
+    def _others(self) -> Iterator[bytes | Path]:
         suite = sorted(f for f in self._path.parent.glob("*.sqlite") if f.name != self._path.name)[:_MOST_SUITE]
-        yield from (f.read_bytes() for f in suite)
+        yield from map(_content, suite)
         if not suite and self._path.stat().st_size <= _SMALL:
             yield from neighbours_of(self._path, self.task.answer, keep=NEIGHBOURS, tries=8)
 
-    def _gold(self, content: bytes) -> Gold:
+    def _gold(self, content: bytes | Path) -> Gold:
         try:
             return Grader([content]).gold(self.task.answer, strict=False)
         except ConfigError as error:
             raise EnvFailure("gold", f"{self.task.id}: {error}") from error
+
+
+def _content(file: Path) -> bytes | Path:
+    """A large database stays where it is."""
+    return file.read_bytes() if file.stat().st_size <= _SMALL else file
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Self
 
 from turnwise.envs.sandboxes import level_named, shared_sandbox
@@ -13,7 +14,8 @@ from turnwise.envs.sql.worlds import Engine, World
 from turnwise.errors import ConfigError, EnvFailure, SandboxFailure
 from turnwise.tool_servers.sandbox.blocking import BlockingSession
 from turnwise.tool_servers.sandbox.limits import Limits
-from turnwise.tool_servers.sandbox.protocol import ForkRefused, SessionSpec, Status, ToolResult
+from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, Status, ToolResult
+from turnwise.tool_servers.sandbox.shared import SHARED
 from turnwise.tool_servers.sql.grader import CAPS as GRADING
 from turnwise.tool_servers.sql.worker import Caps, QueryError, Sqlite, collect
 
@@ -89,25 +91,30 @@ class SqlSession:
         return twin
 
     def _opened(self, world: World, caps: Caps) -> BlockingSession | _InProcess:
-        if self.needs is None:
-            assert isinstance(world.content, bytes), "an SQLite file"
-            return _InProcess(world.content, caps)
-        files, settings = dict[str, bytes](), asdict(caps) | {"engine": self.engine}
-        if isinstance(world.content, bytes):
-            files[_FILE], settings["database"] = world.content, _FILE
+        content, needs = world.content, self.needs
+        if needs is None:
+            assert not isinstance(content, str), "an SQLite file"
+            return _InProcess(content, caps)
+        if isinstance(content, Path) and needs < Level.NAMESPACES:
+            content = content.read_bytes()
+        files, settings, data = dict[str, bytes](), asdict(caps) | {"engine": self.engine}, ""
+        if isinstance(content, Path):
+            data, settings["database"] = str(content.parents[1]), f"{SHARED}/data/{content.parent.name}/{content.name}"
+        elif isinstance(content, bytes):
+            files[_FILE], settings["database"] = content, _FILE
         else:
-            settings["script"] = world.content
-        disk_mb = 64 + 2 * (len(world.content) >> 20)
+            settings["script"] = content
+        disk_mb = 64 + 2 * (len(files.get(_FILE, b"")) >> 20)
         limits = Limits(wall_s=caps.query_s + 10, calls=100_000, value_kb=2 * caps.max_kb, disk_mb=disk_mb)
-        profile = "duckdb" if self.engine == "duckdb" else "sql"
-        spec = SessionSpec(_new_id(), profile, limits, files, lease_s=LEASE_S, settings=settings)
-        return shared_sandbox(self.needs).open(spec)
+        profile, asked = ("duckdb" if self.engine == "duckdb" else "sql"), (("data",) if data else ())
+        spec = SessionSpec(_new_id(), profile, limits, files, lease_s=LEASE_S, settings=settings, shared=asked)
+        return shared_sandbox(needs, data).open(spec)
 
 
 class _InProcess:
     """A session's tools on a guarded connection of this process."""
 
-    def __init__(self, content: bytes, caps: Caps) -> None:
+    def __init__(self, content: bytes | Path, caps: Caps) -> None:
         self._engine = Sqlite(content, caps=caps)
 
     def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:

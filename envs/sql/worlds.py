@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from typing_extensions import override
@@ -39,8 +40,8 @@ _TRIES = 2_000
 class World:
     """One database, ready for a session, and what the gold query answers on it."""
 
-    content: bytes | str
-    """An SQLite file, or SQL that builds the database."""
+    content: bytes | str | Path
+    """An SQLite file, SQL that builds the database, or where a large SQLite file lies, <folder>/<db_id>/<name>.sqlite."""
     gold: Gold
 
 

@@ -137,6 +137,30 @@ def test_neighbours_are_made_for_small_databases(spider: Path) -> None:
     assert counts[0] == ((4,),) and 2 <= len(counts) <= 4 and len(set(counts)) > 1
 
 
+def test_a_large_database_is_read_where_it_lies(spider: Path) -> None:
+    folder = spider / "database" / "boats"
+    filler = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000) SELECT hex(zeroblob(300)) FROM n"
+    (folder / "boats.sqlite").unlink()
+    built(folder / "boats.sqlite", f"{SCRIPT}; CREATE TABLE filler AS {filler}")
+    for path in (folder.parent, folder, folder / "boats.sqlite"):
+        path.chmod(0o755)
+    before = (folder / "boats.sqlite").read_bytes()
+    assert len(before) > 1 << 20
+    task = next(t for t in load_questions(spider) if t.answer == ROWS[0]["query"])
+    assert [w.content for w in FileDatabases(task)] == [(folder / "boats.sqlite").resolve()]
+    for needs in ("namespaces", "process"):
+        env = SQL(data=str(spider), needs=needs)
+        env.reset(seed=0, options={"task": task})
+        assert "(3 rows)" in env.step(env.format.call("describe", {"table": "boat"}))[0]
+        assert "read-only" in env.step(env.format.call("query", {"sql": "DELETE FROM boat"}))[0]
+        twin = env.fork()
+        assert twin.step(env.format.final("SELECT count(*) + 1 FROM boat"))[1] == 0.0
+        twin.close()
+        assert env.step(env.format.final("SELECT count(Name) FROM boat"))[1] == 1.0
+        env.close()
+    assert (folder / "boats.sqlite").read_bytes() == before and len([*folder.iterdir()]) == 1
+
+
 def test_a_gold_query_that_fails_is_a_failure(spider: Path) -> None:
     (spider / "dev.json").write_text(json.dumps([{**ROWS[0], "query": "SELECT count(*) FROM ship"}]))
     env = SQL(data=str(spider / "dev.json"), split="test")
