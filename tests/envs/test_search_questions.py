@@ -11,6 +11,8 @@ from turnwise.envs.core import split_of
 from turnwise.envs.search import page_env
 from turnwise.envs.search.datasets import load_questions
 from turnwise.envs.search.search import Search
+from turnwise.envs.testing import check_turn_env
+from turnwise.envs.testing.kit import PROBES, RULES
 from turnwise.errors import ConfigError, UnknownName
 
 HOTPOT = {
@@ -154,6 +156,27 @@ def test_a_file_is_read_once_for_all_environments_until_it_changes(tmp_path: Pat
     third = Search(data=str(data))
     assert third.index() is not first.index()
     assert {third.reset(seed=seed)[0].split()[0] for seed in range(20)} == {"Which", "Where"}
+
+
+def test_the_contract_on_a_file_of_questions(tmp_path: Path) -> None:
+    """All rules but those that need an id or a thousand different tasks."""
+    rows = [
+        {
+            **HOTPOT,
+            "question": f"Who built mill {number}?",
+            "answer": f"Mason {number * 7919} of Graz",
+            "supporting_facts": [[f"Mill {number}", 0]],
+            "context": [
+                [f"Mill {number}", [f"Mill {number} was built by Mason {number * 7919} of Graz."]],
+                ["Mills", ["Mills grind."]],
+            ],
+        }
+        for number in range(120)
+    ]
+    data = str(lines(tmp_path / "questions.jsonl", *rows))
+    rules = [rule for rule in (*RULES, PROBES) if rule not in ("tasks_are_distinct", "replays_in_other_processes")]
+    report = check_turn_env(lambda: Search(data=data), tasks=8, levels=[2], rules=rules)
+    assert max(report.probes.values()) <= 0.05
 
 
 def test_levels_and_splits_of_a_file(tmp_path: Path) -> None:
