@@ -93,6 +93,25 @@ def test_where_namespaces_are_forbidden() -> None:
     assert notice.startswith("Sandbox level landlock: no namespaces") and "To get it" in notice
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root loses a right")
+def test_root_that_may_not_mount_is_an_ordinary_user() -> None:
+    """As in a container that allows user namespaces and nothing else."""
+    code = """
+import asyncio
+from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox
+from turnwise.tool_servers.sandbox.protocol import SessionSpec
+async def main():
+    async with EmbeddedSandbox() as sandbox:
+        print(sandbox.level.name, (await (await sandbox.open(SessionSpec("s"))).call(1, "python", {"code": "6 * 7"})).value)
+asyncio.run(main())
+"""
+    drop = "from turnwise.tool_servers.guest import kernel; kernel.prctl(24, 21)"  # CAP_SYS_ADMIN, also of what is started
+    without = f"import os, sys; {drop}; os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", without, sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60)
+    assert done.stdout.split() == ["NAMESPACES", "42"], done.stderr
+
+
 def test_a_forced_level_is_not_replaced() -> None:
     async def main() -> Level:
         async with EmbeddedSandbox(needs=Level.RLIMITS, level=Level.RLIMITS) as sandbox:

@@ -18,6 +18,7 @@ __all__ = [
     "die_with_parent",
     "drop_capabilities",
     "dumpable",
+    "may_mount",
     "mount",
     "no_new_privileges",
     "open_beneath",
@@ -54,6 +55,7 @@ _NO_SYMLINKS, _NO_MAGICLINKS, _BENEATH, _NO_XDEV = 0x04, 0x02, 0x08, 0x01
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SUBREAPER = 1, 4, 24, 38, 36
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _LAST_CAPABILITY = 63
+_CAP_SYS_ADMIN = 21
 
 
 def _checked(result: int, what: str) -> int:
@@ -137,6 +139,13 @@ def dumpable(yes: bool) -> None:
 def die_with_parent(signal: int) -> None:
     """Get the signal when the thread that forked this process ends. A change of user undoes it: call this after."""
     prctl(_PR_SET_PDEATHSIG, signal)
+
+
+def may_mount() -> bool:
+    """Whether this process has CAP_SYS_ADMIN, without which root is an ordinary user here."""
+    with open("/proc/self/status") as file:
+        effective = next(line.split()[1] for line in file if line.startswith("CapEff:"))
+    return bool(int(effective, 16) & 1 << _CAP_SYS_ADMIN)
 
 
 def subreaper() -> None:

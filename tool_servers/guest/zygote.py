@@ -88,7 +88,7 @@ class Zygote:
         self._worker = _worker(plan.worker)
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.groups: Groups | None = find_groups(plan.group) if plan.group else None
-        self._root = os.geteuid() == 0
+        self._root = os.geteuid() == 0 and (plan.level < 2 or kernel.may_mount())
         self._alive, self._janitor = _janitor(self.groups)
         if self.groups:
             self.groups.watch()

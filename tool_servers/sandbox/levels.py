@@ -11,6 +11,8 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
@@ -49,12 +51,15 @@ attack("read a file of the host", lambda: open({secret!r}).read())
 attack("write beside it", lambda: open({secret!r} + ".2", "w"))
 attack("connect to the host over TCP", lambda: connect(socket.AF_INET, ("127.0.0.1", {port})))
 attack("connect to an abstract socket of the host", lambda: connect(socket.AF_UNIX, {abstract!r}))
-attack("signal the server", lambda: os.kill({pid}, 0))
 attack("look into the server's memory", lambda: libc.ptrace(16, {pid}, 0, 0) == 0)
 attack("become root", lambda: os.setuid(0))
 attack("make a user namespace", lambda: libc.unshare(0x10000000) == 0)
 attack("open a vsock", lambda: socket.socket(40, socket.SOCK_STREAM).close())
 attack("read the server's environment", lambda: open("/proc/{pid}/environ").read())
+try:
+    os.kill({victim}, 9)  # whether it arrives is seen outside: the same number may be another process in here
+except OSError:
+    pass
 ", ".join(got)
 """
 
@@ -117,22 +122,23 @@ async def _escapes(zygote: Zygote) -> str:
     """What the canaries could do, in words."""
     link = await zygote.connect()
     try:
-        with _bait() as bait:
+        with _bait() as (bait, victim):
             bounds = {**asdict(Limits()), "seed": 0, "settings": {}}
             opened, _ = await link.request("open", patience_s=60, bounds=bounds, files=[])
             code = {"code": _CANARIES.format(**bait)}
             answer, _ = await link.request("call", patience_s=60, m=opened["m"], tool="python", arguments=code, wall_s=None)
+            killed = victim.poll() is not None
     finally:
         link.close()
         await link.ended(10)
     if answer["status"] != "ok":
         raise SandboxFailure("probe", f"the canaries ended with {answer['status']}: {answer['err'][-500:]}")
-    return str(answer["value"]).strip("'\"")
+    return ", ".join([*filter(None, [str(answer["value"]).strip("'\"")]), *(["kill a process of the host"] if killed else [])])
 
 
 @contextlib.contextmanager
-def _bait() -> Generator[dict[str, Any]]:
-    """Things of ours that a session must not reach."""
+def _bait() -> Generator[tuple[dict[str, Any], subprocess.Popen[bytes]]]:
+    """Things of ours that a session must not reach, and a process that it must not end."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="turnwise-bait-")))
         folder.chmod(0o777)
@@ -144,8 +150,10 @@ def _bait() -> Generator[dict[str, Any]]:
         abstract = f"\0turnwise-bait-{os.getpid()}-{folder.name}"
         local.bind(abstract)
         local.listen()
+        victim = stack.enter_context(subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE))
+        stack.callback(victim.kill)
         bait = {"secret": str(secret), "port": tcp.getsockname()[1], "abstract": abstract, "pid": os.getpid()}
-        yield json.loads(json.dumps(bait))
+        yield json.loads(json.dumps({**bait, "victim": victim.pid})), victim
 
 
 def _setting(name: str) -> str:
