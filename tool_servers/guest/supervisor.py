@@ -24,7 +24,7 @@ from turnwise.tool_servers.guest.verdicts import verdict_text
 __all__ = ["Supervisor"]
 
 _IDLE_TICK_S = 0.25
-_AGAIN_S = 0.02
+_AGAIN_S, _BURIAL_S = 0.02, 0.001
 _NEVER = 3600.0
 _CHUNK = 1 << 16
 
@@ -154,7 +154,9 @@ class Supervisor:
             self._listen(member)  # what it said before its end counts
             if self._family.orphaned():
                 raise BrokenPipeError
-            if fd == member.pidfd and not _alive(fd):
+            if fd == member.pidfd and _alive(fd):
+                time.sleep(_BURIAL_S)  # init has to wait for it, and gets the processor after us
+            elif fd == member.pidfd:
                 out_of_memory = self._family.accounts.killed_for_memory(member)
                 self._stop(member, *(("memory", "memory") if out_of_memory else ("died", "died")))
         else:
