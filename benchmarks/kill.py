@@ -23,7 +23,17 @@ from pathlib import Path
 import psutil
 
 from tests.tool_servers.attacks.backends import BACKENDS
-from tests.tool_servers.attacks.killing import containers_of, kill, owner, program, reaping, tree, until_nothing
+from tests.tool_servers.attacks.killing import (
+    containers_of,
+    kill,
+    owner,
+    program,
+    reaping,
+    supervisors_of,
+    tree,
+    until_nothing,
+)
+from turnwise.tool_servers.guest.plan import Plan
 
 VICTIMS = ("server", "client", "zygote", "supervisor")
 PATIENCE_S = 30.0
@@ -52,6 +62,12 @@ def groups_of(server: int, cgroup: str) -> list[Path]:
     return [Path(root, n) for root, folders, _ in os.walk("/sys/fs/cgroup") if mark in root for n in folders if n in names]
 
 
+def session_of(server: psutil.Process, supervisor: psutil.Process) -> list[psutil.Process]:
+    """The processes that a supervisor has: below it, or told by their user, which is made of its number."""
+    user = Plan("", "", 0).first_user + supervisor.pid
+    return [p for p in tree(server) if p.uids().real == user] or tree(supervisor)
+
+
 def of_client(sessions: int, folder: Path, chance: random.Random) -> tuple[float, bool]:
     with program("serve", 0, folder) as (server, address):
         own = {p.pid for p in tree(server)}
@@ -68,9 +84,10 @@ def of_supervisor(backend: str, sessions: int, folder: Path, chance: random.Rand
     """Until what was below it is gone, and its control group."""
     with owner(backend, sessions, folder) as server:
         time.sleep(chance.random())
-        supervisor = chance.choice([s for z in server.children() for s in z.children() if s.children()])
-        below = tree(supervisor)
-        group = groups_of(server.pid, Path(f"/proc/{supervisor.children()[0].pid}/cgroup").read_text())
+        ended_with = {s: found for s in supervisors_of(server) if (found := session_of(server, s))}
+        supervisor = chance.choice(list(ended_with))
+        below = ended_with[supervisor]
+        group = groups_of(server.pid, Path(f"/proc/{below[0].pid}/cgroup").read_text())
         supervisor.kill()
         began = time.monotonic()
         gone = until_gone(below)

@@ -8,14 +8,16 @@ import signal
 import socket
 import tempfile
 import time
+from dataclasses import asdict
 from types import ModuleType
+from typing import Any
 
-from turnwise.tool_servers.guest import files, kernel
+from turnwise.tool_servers.guest import files
 from turnwise.tool_servers.guest.accounts import Accounts
-from turnwise.tool_servers.guest.cgroups import Group
+from turnwise.tool_servers.guest.cgroups import Group, Pace
 from turnwise.tool_servers.guest.frames import FrameError, packed
 from turnwise.tool_servers.guest.init import Init, receive, send
-from turnwise.tool_servers.guest.member import Member, State
+from turnwise.tool_servers.guest.member import Member, Pipes, State
 from turnwise.tool_servers.guest.meter import Meter
 from turnwise.tool_servers.guest.plan import WORK, Bounds, Plan
 
@@ -32,59 +34,75 @@ class Broken(Exception):
 class Family:
     """Makes and ends members; what they do in between is the supervisor's business."""
 
-    def __init__(self, plan: Plan, worker: ModuleType, proc: int, group: Group | None, root: bool) -> None:
-        """`proc`: an open procfs of the host; `root`: sessions run as a user that nobody else is."""
-        self._plan, self._worker, self._proc, self._group = plan, worker, proc, group
+    def __init__(
+        self, plan: Plan, worker: ModuleType, proc: int, group: Group | None, root: bool, zygote: socket.socket | None
+    ) -> None:
+        """`proc`: an open procfs of the host; `root`: sessions run as a user that nobody else is; `zygote`: takes orders for an
+        init in new namespaces, None where there are none."""
+        self._plan, self._worker, self._proc, self._group, self._zygote = plan, worker, proc, group, zygote
         self._meter = Meter(proc)
         self.user = plan.first_user + os.getpid() if root else None
         self.members: dict[int, Member] = {}
         self.accounts: Accounts
         self._folder = WORK
         self._init = self._born = 0
+        self._initfd = -1
         self.control: socket.socket
         """To init, which says nothing unless it is asked."""
 
     def start(self, bounds: Bounds, ours_alone: list[int]) -> Member:
         """The first member, not yet running. `ours_alone`: descriptors that init must not have. Raises Broken, OSError."""
         if self._group:
+            self._group.pace(Pace.USUAL)
             self._group.limit(bounds.memory_mb + bounds.disk_mb, bounds.processes + 2)
-        if self._plan.level >= 2:
-            kernel.unshare(kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
-        else:
-            self._folder = tempfile.mkdtemp(prefix=f"turnwise-{os.getppid()}-{os.getpid()}-")
-            if self.user is not None:
-                os.chown(self._folder, self.user, self.user)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._init = os.fork()
-        if not self._init:
-            for fd in (*ours_alone, ours.detach()):
-                os.close(fd)
-            Init(self._plan, bounds, self._worker, self._proc, self.user, self._folder).run(theirs)
-        theirs.close()
-        self.control = ours
-        self.accounts = Accounts(self._meter, self._init, self._group, None if self._plan.level >= 2 else self._folder)
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            if self._zygote:
+                order = {"bounds": asdict(bounds), "user": self.user, "supervisor": os.getpid()}
+                send(self._zygote, order, [theirs.fileno()])
+            else:
+                self._fork_init(bounds, theirs, [*ours_alone, self.control.fileno()])
+        said, fds = _handed_over(self.control, START_S, "init", "up")
+        self._init, self._initfd = said["init"], os.pidfd_open(said["init"])
+        self.accounts = Accounts(self._meter, self._init, self._group, None if self._zygote else self._folder)
         if self._group:
             self._group.add(self._init)
-        return self._add(_handed_over(ours, START_S), bounds)
+        return self._add(fds, bounds, Pipes.make())
+
+    def _fork_init(self, bounds: Bounds, theirs: socket.socket, ours_alone: list[int]) -> None:
+        self._folder = tempfile.mkdtemp(prefix=f"turnwise-{os.getppid()}-{os.getpid()}-")
+        if self.user is not None:
+            os.chown(self._folder, self.user, self.user)
+        if init := os.fork():
+            send(theirs, {"init": init})
+            return
+        for fd in ours_alone:
+            os.close(fd)
+        Init(self._plan, bounds, self._worker, self._proc, self.user, self._folder).run(theirs)
 
     def spawn(self, member: Member) -> None:
-        """A process for a session; its pipes are fresh."""
+        """A process for a session, which then waits for `begin`; its pipes are fresh."""
         send(self.control, {"do": "spawn"}, [*member.pipes.theirs, *self._joined(member)])
         member.pipes.close_theirs()
+
+    def wait_blank(self, member: Member, seconds: float) -> None:
+        """Until a session's process waits for `begin`. Raises Broken."""
+        deadline = time.monotonic() + seconds
+        while not member.pid:
+            _hear(member, deadline)
+        member.state = State.BLANK
+
+    def begin(self, member: Member) -> None:
+        """Tell its process its seed and settings, of which the worker is made."""
+        member.state = State.STARTING
+        member.unsent += packed({"begin": {"seed": member.bounds.seed, "settings": member.bounds.settings}})
+        member.push()
 
     def wait_ready(self, member: Member, seconds: float) -> None:
         """Look at nothing but this session's start. Raises Broken, or BadPath with what its worker has against its settings."""
         deadline = time.monotonic() + seconds
-        poll = select.poll()
-        poll.register(member.pipes.claim.fileno(), select.POLLIN)
         while member.state is State.STARTING:
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise Broken("the session's process did not start in time")
-            try:
-                member.listen()
-            except (EOFError, FrameError):
-                member.drain()
-                raise Broken(member.err.text().strip() or "the session's process did not start") from None
+            _hear(member, deadline)
         if member.state is State.LOST:
             raise files.BadPath(f"the worker refused its settings: {member.refusal}")
 
@@ -100,21 +118,28 @@ class Family:
     def end_processes(self, member: Member) -> None:
         """All of one session; if they cannot be had one by one, the family dies."""
         if not self.accounts.end(member):
-            os.kill(self._init, signal.SIGKILL)
+            signal.pidfd_send_signal(self._initfd, signal.SIGKILL)
             raise Broken("processes of the session could not be ended one by one")
 
     def twin(self, member: Member) -> Member:
-        """A fork, ready. Init's helper makes namespaces with a copy of the files; the process forks itself and moves there."""
+        """A fork, ready. While init's helper makes namespaces with a copy of the files, the process forks itself; then the new
+        one moves there."""
         grown = self.accounts.grow(list(self.members.values()))
+        pipes = Pipes.make()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with ours:
-            with theirs:
-                send(self.control, {"do": "branch", **grown}, [theirs.fileno(), *self._joined(member)])
-            twin = self._add(_handed_over(ours, _FORK_S), member.bounds)
         try:
-            order = packed({"fork": twin.id, "files": member.files})
-            socket.send_fds(member.pipes.claim, [order], [*twin.pipes.theirs, *twin.spaces])
-            twin.pipes.close_theirs()
+            with ours:
+                with theirs:
+                    send(self.control, {"do": "branch", **grown}, [theirs.fileno(), *self._joined(member)])
+                order = packed({"fork": self._born, "files": member.files})
+                socket.send_fds(member.pipes.claim, [order], pipes.theirs)
+                pipes.close_theirs()
+                twin = self._add(_handed_over(ours, _FORK_S, "up")[1], member.bounds, pipes)
+        except BaseException:
+            pipes.close()  # which ends the new process
+            raise
+        try:
+            socket.send_fds(twin.pipes.claim, [b"move"], twin.spaces)
             self.wait_ready(twin, _FORK_S)
             _wait_claim(member, {"forked": twin.id}, _FORK_S)  # until then it holds descriptors of ours
         except BaseException:
@@ -130,22 +155,30 @@ class Family:
             member.close()
 
     def end(self) -> None:
-        """Everything: the end of a pid namespace's init is the end of all in it."""
+        """Everything: the end of a pid namespace's init is the end of all in it. Once."""
         if self._init:
-            if self._plan.level < 2:
+            if not self._zygote:
                 self._meter.end_below(self._init, 2.0)
             with contextlib.suppress(OSError):
-                os.kill(self._init, signal.SIGKILL)
-                os.waitpid(self._init, 0)
+                signal.pidfd_send_signal(self._initfd, signal.SIGKILL)
+            select.select([self._initfd], [], [])
+            with contextlib.suppress(OSError):
+                if self._zygote:
+                    send(self._zygote, {"ended": self._init, "supervisor": os.getpid()})
+                else:
+                    os.waitpid(self._init, 0)
+            os.close(self._initfd)
+            self.control.close()
+        for member in self.members.values():
+            member.close()
         if self._folder != WORK:
             shutil.rmtree(self._folder, ignore_errors=True)
-        if self._group:
-            self._group.remove_soon()
 
-    def _add(self, fds: list[int], bounds: Bounds) -> Member:
+    def _add(self, fds: list[int], bounds: Bounds, pipes: Pipes) -> Member:
         work, *spaces = fds
         mounts = os.readlink(f"self/fd/{spaces[1]}", dir_fd=self._proc) if spaces else ""
-        member = Member(self._born, work, spaces, mounts, bounds)
+        kills = self._group.kills() if self._group else 0
+        member = Member(self._born, work, spaces, mounts, bounds, pipes, kills=kills)
         self.members[member.id] = member
         self._born += 1
         return member
@@ -153,6 +186,20 @@ class Family:
     def _joined(self, member: Member) -> list[int]:
         """Namespaces that init itself is not in."""
         return member.spaces if member.id else []
+
+
+def _hear(member: Member, deadline: float) -> None:
+    """What a process that starts says next. Raises Broken."""
+    poll = select.poll()
+    poll.register(member.pipes.claim.fileno(), select.POLLIN | (select.POLLOUT if member.unsent else 0))
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise Broken("the session's process did not start in time")
+    member.push()
+    try:
+        member.listen()
+    except (EOFError, FrameError):
+        member.drain()
+        raise Broken(member.err.text().strip() or "the session's process did not start") from None
 
 
 def _wait_claim(member: Member, expected: dict[str, int], seconds: float) -> None:
@@ -168,12 +215,21 @@ def _wait_claim(member: Member, expected: dict[str, int], seconds: float) -> Non
     raise Broken("the session's process did not come back from its fork")
 
 
-def _handed_over(channel: socket.socket, seconds: float) -> list[int]:
+def _handed_over(channel: socket.socket, seconds: float, *expected: str) -> tuple[dict[str, Any], list[int]]:
+    """What is said, until all that is expected has been, and the descriptors that come along."""
     channel.settimeout(seconds)
-    try:
-        message, fds = receive(channel)
-    except (EOFError, TimeoutError):
-        raise Broken("the walls were not built in time") from None
-    if "broken" in message:
-        raise Broken(message["broken"])
-    return fds
+    said, fds = dict[str, Any](), list[int]()
+    while not said.keys() >= set(expected):
+        try:
+            message, more = receive(channel)
+        except EOFError:
+            if "init" in expected and "init" not in said:
+                raise ConnectionResetError("the zygote is gone") from None
+            raise Broken("who builds the walls is gone") from None
+        except TimeoutError:
+            raise Broken("the walls were not built in time") from None
+        if "broken" in message:
+            raise Broken(message["broken"])
+        said |= message
+        fds += more
+    return said, fds

@@ -89,7 +89,6 @@ class Init:
     def _wall_in(self) -> list[int]:
         """Returns an open descriptor of the work folder, for the supervisor."""
         if self._plan.level >= 2:
-            kernel.unshare(kernel.CLONE_NEWNS)
             bounds, unasked = self._bounds, self._plan.shared.keys() - set(self._bounds.shared)
             namespaces.session_folders(bounds.disk_mb, bounds.inodes, self._user, self._plan.readable, unasked)
             namespaces.loopback_up()
@@ -101,7 +100,6 @@ class Init:
         self._become_user()
         if self._plan.level >= 2:
             namespaces.become_mapped(self._proc)
-            kernel.die_with_parent(signal.SIGKILL)
         kernel.dumpable(False)
         return [work, *self._namespace_fds()]
 

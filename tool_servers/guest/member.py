@@ -24,6 +24,8 @@ _CREDENTIALS = struct.Struct("3i")
 class State(Enum):
     """Of a session's process."""
 
+    BLANK = auto()
+    """It is there, and waits to be told its seed and settings."""
     STARTING = auto()
     IDLE = auto()
     RUNNING = auto()

@@ -19,11 +19,13 @@ from turnwise.tool_servers.guest import kernel
 from turnwise.tool_servers.guest.frames import Frames, packed
 from turnwise.tool_servers.guest.plan import WORK, Bounds
 
-__all__ = ["settle"]
+__all__ = ["rehearse", "settle"]
 
 CLAIM = 3
 _SPARE = {1: 4, 2: 5}
 """Where a second hold on the output pipes is, for code that closes its own."""
+_OURS = list[str]()
+"""Names of our modules."""
 _ENVIRONMENT = {
     "HOME": WORK,
     "LANG": "C.UTF-8",
@@ -34,6 +36,11 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
+
+
+def rehearse() -> None:
+    """Once in the zygote: what every session would do alike, and write to pages that it shares until then."""
+    _OURS[:] = [name for name in sys.modules if name == "turnwise" or name.startswith("turnwise.")]
 
 
 def settle(
@@ -52,8 +59,8 @@ def settle(
         gc.enable()
         os.umask(0o022)
         confine()
-        for name in [n for n in sys.modules if n == "turnwise" or n.startswith("turnwise.")]:
-            del sys.modules[name]
+        for name in _OURS:
+            sys.modules.pop(name, None)
         _Resident(socket.socket(fileno=CLAIM), worker, bounds).run()
         status = 0
     except BaseException as error:
@@ -85,13 +92,6 @@ class _Resident:
 
     def run(self) -> None:
         self._say({"hello": True})
-        try:
-            self._worker = self._module.Worker(dict(self._bounds.settings), self._bounds.seed)
-        except Exception as error:
-            self._say({"ready": False, "error": f"{type(error).__name__}: {error}"})
-            return
-        self._flush()
-        self._say({"ready": True})
         fds: list[int] = []
         while True:
             data, more, _, _ = socket.recv_fds(self._channel, 1 << 16, 8)
@@ -99,11 +99,22 @@ class _Resident:
                 return
             fds += more
             for message, _ in self._frames.feed(data):
-                if "fork" in message:
+                if "begin" in message:
+                    self._begin(message["begin"])
+                elif "fork" in message:
                     self._fork(message, fds)
                     fds = []
                 else:
                     self._say(self._answer(message))
+
+    def _begin(self, settings: dict[str, Any]) -> None:
+        try:
+            self._worker = self._module.Worker(settings["settings"], settings["seed"])
+        except Exception as error:
+            self._say({"ready": False, "error": f"{type(error).__name__}: {error}"})
+            os._exit(0)
+        self._flush()
+        self._say({"ready": True})
 
     def _answer(self, message: dict[str, Any]) -> dict[str, Any]:
         for fd, spare in _SPARE.items():
@@ -131,18 +142,18 @@ class _Resident:
         self._channel.sendall(packed(claim))
 
     def _fork(self, message: dict[str, Any], fds: list[int]) -> None:
-        """A twin of this process, an orphan at once, in the namespaces whose descriptors came along."""
+        """A twin of this process, a child of its parent, on the pipes whose descriptors came along."""
         generator: Any = sys.modules.get("random")
         state = generator and generator.getstate()  # Python seeds it anew in every child
-        child = os.fork()
+        try:
+            child = kernel.fork(kernel.CLONE_PARENT)
+        except OSError:
+            child = -1  # its supervisor sees that the pipes close
         if child:
-            os.waitpid(child, 0)
             for fd in fds:
                 os.close(fd)
             self._say({"forked": message["fork"]})
             return
-        if os.fork():
-            os._exit(0)
         try:
             if state:
                 generator.setstate(state)
@@ -151,15 +162,23 @@ class _Resident:
             self._say({"ready": True})
         except BaseException as error:
             with contextlib.suppress(OSError):
-                os.write(fds[1], f"{type(error).__name__}: {error}".encode())
+                os.write(2, f"{type(error).__name__}: {error}".encode())
             os._exit(1)
 
     def _move(self, fds: list[int], files: list[int]) -> None:
-        """To the copy of the files, open ones at the same place, and to new pipes."""
-        out, err, claim, user, mounts = fds
+        """To new pipes, and to the copy of the files as soon as it is made; open ones at the same place."""
+        out, err, claim = fds
+        for fd, number in ((out, 1), (err, 2), (claim, CLAIM), (out, _SPARE[1]), (err, _SPARE[2])):
+            os.dup2(fd, number, inheritable=number in (1, 2))
+        for fd in fds:
+            os.close(fd)
+        os.setsid()
         here, open_files = os.getcwd(), _open_files(files)
+        user, mounts = socket.recv_fds(self._channel, 1 << 10, 2)[1]
         kernel.setns(user, kernel.CLONE_NEWUSER)
         kernel.setns(mounts, kernel.CLONE_NEWNS)
+        os.close(user)
+        os.close(mounts)
         kernel.drop_capabilities()
         kernel.dumpable(True)
         os.chdir(here)
@@ -168,11 +187,6 @@ class _Resident:
             os.lseek(new, at, os.SEEK_SET)
             os.dup2(new, fd, inheritable)
             os.close(new)
-        for fd, number in ((out, 1), (err, 2), (claim, CLAIM), (out, _SPARE[1]), (err, _SPARE[2])):
-            os.dup2(fd, number, inheritable=number in (1, 2))
-        for fd in fds:
-            os.close(fd)
-        os.setsid()
 
 
 def _open_files(fds: list[int]) -> dict[int, tuple[str, int, int, bool]]:

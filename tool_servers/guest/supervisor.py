@@ -10,7 +10,7 @@ import select
 import signal
 import socket
 import time
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 from turnwise.tool_servers.guest import files, kernel
@@ -18,7 +18,7 @@ from turnwise.tool_servers.guest.cgroups import Group
 from turnwise.tool_servers.guest.family import START_S, Broken, Family
 from turnwise.tool_servers.guest.frames import FrameError, Frames, packed
 from turnwise.tool_servers.guest.member import Call, Member, State
-from turnwise.tool_servers.guest.plan import Bounds, Plan
+from turnwise.tool_servers.guest.plan import Bounds
 from turnwise.tool_servers.guest.verdicts import verdict_text
 
 __all__ = ["Supervisor"]
@@ -30,16 +30,16 @@ _CHUNK = 1 << 16
 
 
 class Supervisor:
-    """Serves one link, for a family of sessions."""
+    """Serves one link: one family of sessions, and after its end the next one."""
 
-    def __init__(self, plan: Plan, worker: ModuleType, proc: int, link: socket.socket, group: Group | None, root: bool) -> None:
-        self._link = link
-        self._family = Family(plan, worker, proc, group, root)
+    def __init__(self, link: socket.socket, group: Group | None, fresh_family: Callable[[], Family]) -> None:
+        self._link, self._group, self._fresh_family = link, group, fresh_family
+        self._family = self._fresh_family()
         self._watched: dict[int, Member] = {}
         self._epoll = select.epoll()
 
     def run(self) -> None:
-        """Until the link closes, or the last session is closed."""
+        """Until the link closes, or init does."""
         kernel.dumpable(False)
         frames, link = Frames(), self._link.fileno()
         try:
@@ -54,8 +54,6 @@ class Supervisor:
                             return
                         for message, raw in frames.feed(data):
                             self._request(message, raw)
-                            if message["op"] == "close" and not self._family.members:
-                                return
                     elif fd in self._watched:
                         self._event(self._watched[fd], fd)
                 self._look_at_clock()
@@ -63,12 +61,21 @@ class Supervisor:
             return
         finally:
             self._family.end()
+            if self._group:
+                self._group.remove_soon()
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
     def _request(self, message: dict[str, Any], raw: bytes) -> None:
         n = message["n"]
         try:
+            if message["op"] == "here":
+                self._answer(n, {})
+                return
+            if message["op"] == "prepare":
+                self._prepare(Bounds(**message["bounds"]))
+                self._answer(n, {})
+                return
             if message["op"] == "open":
                 self._open(message, raw)
                 return
@@ -86,7 +93,11 @@ class Supervisor:
             elif message["op"] == "close":
                 self._unwatch(member)
                 self._family.remove(member)
+                if not self._family.members:
+                    self._end_family()
                 self._answer(n, {})
+        except (BrokenPipeError, ConnectionResetError):  # who should do it is gone
+            raise
         except files.BadPath as error:
             self._answer(n, {"bad": str(error)})
         except FileNotFoundError as error:
@@ -102,17 +113,34 @@ class Supervisor:
         self._link.sendall(packed({"n": n, **message}, raw))
 
     def _open(self, message: dict[str, Any], raw: bytes) -> None:
-        member = self._family.start(Bounds(**message["bounds"]), [self._link.fileno(), self._epoll.fileno()])
+        member = next(iter(self._family.members.values()), None) or self._start(Bounds(**message["bounds"]))
+        member.bounds = Bounds(**message["bounds"])
         at = 0
         self._family.accounts.check_room(member, len(raw))
         for path, size in message["files"]:
             files.put(member.work, path, raw[at : at + size], self._family.user)
             at += size
-        self._family.spawn(member)
+        self._family.begin(member)
         self._family.wait_ready(member, START_S)
         self._watch(member)
-        self._epoll.register(self._family.control.fileno(), select.EPOLLIN)
         self._answer(message["n"], {"m": member.id})
+
+    def _prepare(self, bounds: Bounds) -> None:
+        """A session that lacks nothing but its seed, settings and files, which come with `open`."""
+        member = self._start(bounds)
+        self._family.wait_blank(member, START_S)
+        self._watch(member)
+
+    def _start(self, bounds: Bounds) -> Member:
+        member = self._family.start(bounds, [self._link.fileno(), self._epoll.fileno()])
+        self._epoll.register(self._family.control.fileno(), select.EPOLLIN)
+        self._family.spawn(member)
+        return member
+
+    def _end_family(self) -> None:
+        self._epoll.unregister(self._family.control.fileno())
+        self._family.end()
+        self._family = self._fresh_family()
 
     def _fork(self, member: Member, message: dict[str, Any]) -> None:
         why = "there are no namespaces to copy the files into" if not member.spaces else ""
@@ -147,6 +175,8 @@ class Supervisor:
                 self._epoll.unregister(fd)
 
     def _event(self, member: Member, fd: int) -> None:
+        if member.state is State.BLANK:
+            raise BrokenPipeError  # it should wait in silence, so it ended: let the server take another
         if fd == member.pipes.claim.fileno():
             self._push(member)
             self._listen(member)
@@ -268,7 +298,9 @@ class Supervisor:
         member.since = since
         self._family.accounts.forgive(member)
         self._family.spawn(member)
+        self._family.begin(member)
         self._watch(member)
+        self._push(member)
 
     def _lost(self, member: Member, why: str) -> None:
         """A fresh process did not come up: the sandbox is broken, not the code in it."""

@@ -18,19 +18,22 @@ import socket
 import sys
 import tempfile
 import time
+from functools import partial
 from types import ModuleType
 from typing import Any
 
-from turnwise.tool_servers.guest import kernel, namespaces
+from turnwise.tool_servers.guest import kernel, namespaces, resident
 from turnwise.tool_servers.guest.cgroups import Group, Groups, find_groups
+from turnwise.tool_servers.guest.family import Family
 from turnwise.tool_servers.guest.frames import Frames, packed
-from turnwise.tool_servers.guest.init import filter_of
+from turnwise.tool_servers.guest.init import Init, filter_of, receive, send
 from turnwise.tool_servers.guest.meter import Meter
-from turnwise.tool_servers.guest.plan import Plan
+from turnwise.tool_servers.guest.plan import WORK, Bounds, Plan
 from turnwise.tool_servers.guest.supervisor import Supervisor
 
 __all__ = ["main"]
 
+_WALLS = kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWNS
 _IMPORT_TIME = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LANG": "C.UTF-8"}
 """Numeric libraries start their threads at import; a fork would not have them."""
 
@@ -100,8 +103,16 @@ class Zygote:
                 namespaces.reveal(plan.readable)
         kernel.dumpable(False)
         filter_of(plan)  # made once
+        resident.rehearse()
         self._meter = Meter(self._proc)
+        self._orders, self._order = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if plan.level >= 2 else (None, None)
+        """Our end, and that of all supervisors."""
         self._supervisors: dict[int, Group | None] = {}
+        self._inits: dict[int, int] = {}
+        """Supervisor -> the init it has."""
+        self._leaving: set[int] = set()
+        """Inits whose supervisor is gone."""
+        self._links: list[int] = []
         self._number = 0
         gc.collect()
         gc.freeze()
@@ -111,12 +122,18 @@ class Zygote:
         news, bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _ring)
+        self._ours = [self._control.fileno(), news, bell]
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(news, select.POLLIN)
-        frames, links = Frames(), list[int]()
+        if self._orders:
+            self._ours.append(self._orders.fileno())
+            poll.register(self._orders, select.POLLIN)
+        frames = Frames()
         while True:
             ready = {fd for fd, _ in poll.poll()}
+            if self._orders and self._orders.fileno() in ready:
+                self._obey(*receive(self._orders))
             if news in ready:
                 os.read(news, 4096)
                 self._reap()
@@ -125,23 +142,47 @@ class Zygote:
             data, fds, _, _ = socket.recv_fds(self._control, 1 << 16, 64)
             if not data:
                 break
-            links += fds
+            self._links += fds
             for _ in frames.feed(data):
-                self._fork(links.pop(0), links)
+                self._fork(self._links.pop(0))
         self._leave()
 
-    def _fork(self, link: int, others: list[int]) -> None:
-        """`others`: links of sessions that come next, which this one must not hold open."""
+    def _obey(self, order: dict[str, Any], fds: list[int]) -> None:
+        """What a supervisor wants: that its init is waited for, or a new one, which the pages it shares with us make cheap."""
+        if "ended" in order:
+            self._inits.pop(order["supervisor"], None)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(order["ended"], 0)
+            return
+        with socket.socket(fileno=fds[0]) as channel, contextlib.suppress(OSError):  # the supervisor may be gone
+            try:
+                init = kernel.fork(_WALLS)
+            except OSError as error:
+                send(channel, {"broken": str(error)})
+                return
+            if not init:
+                os.setsid()  # so that it is not waited for among the supervisors
+                self._become_child()
+                Init(self._plan, Bounds(**order["bounds"]), self._worker, self._proc, order["user"], WORK).run(channel)
+            self._inits[order["supervisor"]] = init
+            send(channel, {"init": init})
+
+    def _become_child(self) -> None:
+        """What is the zygote's alone, and links of sessions that come next."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for fd in (*self._ours, *self._links):
+            os.close(fd)
+
+    def _fork(self, link: int) -> None:
         self._number += 1
         group = self.groups.group(f"s{os.getpid()}-{self._number}") if self.groups else None
         child = os.fork()
         if not child:
             try:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for fd in (self._control.detach(), *others):
-                    os.close(fd)
-                Supervisor(self._plan, self._worker, self._proc, socket.socket(fileno=link), group, self._root).run()
+                self._become_child()
+                family = partial(Family, self._plan, self._worker, self._proc, group, self._root, self._order)
+                Supervisor(socket.socket(fileno=link), group, family).run()
             finally:
                 os._exit(0)
         self._supervisors[child] = group
@@ -149,12 +190,16 @@ class Zygote:
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
-            while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+            while (pid := os.waitpid(0 if self._orders else -1, os.WNOHANG)[0]) != 0:
+                if init := self._inits.pop(pid, 0):
+                    self._leaving.add(init)
                 group = self._supervisors.pop(pid, None)
                 if self._plan.level < 2:
                     self._end_orphans(pid)
                 if group is not None:
                     group.remove_soon()
+        with contextlib.suppress(ChildProcessError):
+            self._leaving -= {init for init in self._leaving if os.waitpid(init, os.WNOHANG)[0]}
 
     def _end_orphans(self, supervisor: int) -> None:
         """What a killed supervisor left: without a pid namespace its processes come to us."""
@@ -173,6 +218,8 @@ class Zygote:
     def _leave(self) -> None:
         """Supervisors see the same end of the server and finish by themselves."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if self._orders:
+            self._orders.close()  # who waits for an init waits no longer
         for pid, group in list(self._supervisors.items()):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
@@ -180,6 +227,9 @@ class Zygote:
                 self._end_orphans(pid)
             if group is not None:
                 group.remove_soon()
+        for init in (*self._inits.values(), *self._leaving):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(init, 0)
         if self.groups:
             self.groups.remove()
 

@@ -22,6 +22,7 @@ from turnwise.tool_servers.sandbox.ledger import Ledger
 from turnwise.tool_servers.sandbox.levels import reach
 from turnwise.tool_servers.sandbox.profiles import profile_of
 from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, ToolResult
+from turnwise.tool_servers.sandbox.ready import Ready
 from turnwise.tool_servers.sandbox.shared import check_asked, checked_folders
 from turnwise.tool_servers.sandbox.zygotes import Link, Zygote, plan_of, sweep
 
@@ -33,14 +34,18 @@ _START_S, _FILE_S, _FORK_S, _GRACE_S, _END_S = 60.0, 30.0, 30.0, 10.0, 10.0
 class EmbeddedSession:
     """A session; made by `EmbeddedSandbox.open` and by `fork`."""
 
-    def __init__(self, sandbox: EmbeddedSandbox, spec: SessionSpec, link: Link, member: int, ledger: Ledger) -> None:
-        self._sandbox, self.spec, self._link, self._member, self._ledger = sandbox, spec, link, member, ledger
+    def __init__(
+        self, sandbox: EmbeddedSandbox, spec: SessionSpec, ready: Ready, link: Link, member: int, ledger: Ledger
+    ) -> None:
+        self._sandbox, self.spec, self._ready, self._link = sandbox, spec, ready, link
+        self._member, self._ledger = member, ledger
         self._closing: asyncio.Task[None] | None = None
         self._why_closed = "it was closed"
         self._requests = 0
         self._rested = time.monotonic()
         """When its last request ended."""
         link.members += 1
+        ready.joined()
 
     @property
     def id(self) -> str:
@@ -63,7 +68,7 @@ class EmbeddedSession:
         if "refused" in answer:
             raise ForkRefused(f"session {self.id} cannot be forked: {answer['refused']}; replay its calls in a fresh one.")
         twins = [
-            EmbeddedSession(self._sandbox, replace(self.spec, id=name), self._link, member, self._ledger.fork(name))
+            EmbeddedSession(self._sandbox, replace(self.spec, id=name), self._ready, self._link, member, self._ledger.fork(name))
             for name, member in zip(ids, answer["members"], strict=True)
         ]
         self._sandbox.adopt(twins)
@@ -83,17 +88,21 @@ class EmbeddedSession:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        """When this returns, its processes are gone, and its supervisor is on its way out."""
+        """When this returns, its processes are gone; its supervisor waits for another session, or is on its way out."""
         self._sandbox.forget(self)
         self._link.members -= 1
-        if self._link.members == 0:
-            self._link.close()
-        else:
+        self._ready.left()
+        last = self._link.members == 0
+        if not last or self._sandbox.keeps(self._ready):
             try:
                 await self._link.request("close", patience_s=_END_S, m=self._member)
+                if last:
+                    self._ready.take_back(self._link)
+                return
             except SandboxFailure:
-                self._link.close()
-        if self._link.members == 0:
+                last = True
+        if last:
+            self._link.close()
             await self._link.ended(_END_S)
 
     def overdue(self, now: float) -> bool:
@@ -123,17 +132,21 @@ class EmbeddedSandbox:
         profiles: Sequence[str] = ("python",),
         level: Level | None = None,
         shared: Mapping[str, str | Path] | None = None,
+        ready: int = 0,
     ) -> None:
         """`needs`: the weakest level that will do; `profiles`: made ready at once, others at first use; `level`: exactly this;
-        `shared`: folders that sessions may ask for by name, see `shared.py`."""
+        `shared`: folders that sessions may ask for by name, see `shared.py`; `ready`: blank sessions of each profile that stand
+        ready while it is in use, at most, see `ready.py`."""
         if not Level.RLIMITS <= needs <= Level.NAMESPACES:
             raise ConfigError(
                 f"EmbeddedSandbox: needs must be at most NAMESPACES, got {needs.name}; the docker backend has more."
             )
-        self._needs, self._level, self._notice = needs, level, ""
+        if ready < 0:
+            raise ConfigError(f"EmbeddedSandbox: ready must be a number of sessions, 0 for none, got {ready!r}.")
+        self._needs, self._level, self._notice, self._most_ready = needs, level, "", ready
         self._shared = checked_folders(shared or {})
         self._profiles = [profile_of(name) for name in profiles]
-        self._zygotes: dict[str, asyncio.Task[Zygote]] = {}
+        self._zygotes: dict[str, asyncio.Task[Ready]] = {}
         self._sessions: dict[str, tuple[SessionSpec, asyncio.Task[EmbeddedSession]]] = {}
         self._reached = asyncio.Lock()
         self._sweeper: asyncio.Task[None] | None = None
@@ -180,19 +193,20 @@ class EmbeddedSandbox:
         await self._zygote(spec.profile)  # the level is known from here on
         check_asked(spec, self._shared, self.level)
         for again in (True, False):
-            zygote, link = await self._zygote(spec.profile), None
+            ready = await self._zygote(spec.profile)
             try:
-                link = await zygote.connect()
-                answer, _ = await link.request("open", data, patience_s=_START_S, **fields)
-                checked_answer(spec.id, answer)
-            except BaseException as error:
-                if link is not None:
-                    link.close()
-                if again and isinstance(error, SandboxFailure) and error.kind in ("zygote", "supervisor"):
-                    await zygote.dying()
+                link, answer = await ready.open(data, fields)
+            except SandboxFailure as error:
+                if again and error.kind in ("zygote", "supervisor"):
+                    await ready.zygote.dying()
                     continue  # with the next one, if that was it
                 raise
-            return EmbeddedSession(self, spec, link, answer["m"], Ledger(spec.id, spec.limits.calls))
+            try:
+                checked_answer(spec.id, answer)
+            except BaseException:
+                link.close()
+                raise
+            return EmbeddedSession(self, spec, ready, link, answer["m"], Ledger(spec.id, spec.limits.calls))
         raise AssertionError("not reached")
 
     async def close(self) -> None:
@@ -204,9 +218,10 @@ class EmbeddedSandbox:
             if isinstance(session, EmbeddedSession):
                 await session.close()
         zygotes, self._zygotes = list(self._zygotes.values()), {}
-        for zygote in await asyncio.gather(*zygotes, return_exceptions=True):
-            if isinstance(zygote, Zygote):
-                await zygote.close()
+        for ready in await asyncio.gather(*zygotes, return_exceptions=True):
+            if isinstance(ready, Ready):
+                ready.end()
+                await ready.zygote.close()
 
     # --- what sessions ask of it ------------------------------------------------------------------------------------
 
@@ -221,12 +236,16 @@ class EmbeddedSandbox:
             done: asyncio.Task[EmbeddedSession] = asyncio.create_task(_itself(session))
             self._sessions[session.id] = (session.spec, done)
 
+    def keeps(self, ready: Ready) -> bool:
+        """Whether a supervisor is of use after its session. Without namespaces the end of a session is the end of all."""
+        return self.level is Level.NAMESPACES and not self._closed and ready.zygote.alive
+
     def forget(self, session: EmbeddedSession) -> None:
         self._sessions.pop(session.id, None)
 
     # --- zygotes and leases -----------------------------------------------------------------------------------------
 
-    async def _zygote(self, profile: str) -> Zygote:
+    async def _zygote(self, profile: str) -> Ready:
         """The living one of a profile."""
         async with self._reached:
             if self._sweeper is None:
@@ -235,21 +254,33 @@ class EmbeddedSandbox:
                 await asyncio.to_thread(sweep)
                 self._sweeper = asyncio.create_task(self._end_leases())
         task = self._zygotes.get(profile)
-        if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().alive)):
+        if task is None or (task.done() and (task.cancelled() or task.exception() or not task.result().zygote.alive)):
             task = asyncio.create_task(self._fresh_zygote(profile, task))
             self._zygotes[profile] = task
         return await asyncio.shield(task)
 
-    async def _fresh_zygote(self, profile: str, last: asyncio.Task[Zygote] | None) -> Zygote:
+    async def _fresh_zygote(self, profile: str, last: asyncio.Task[Ready] | None) -> Ready:
         if last is not None and not last.cancelled() and not last.exception():
-            await last.result().close()
+            last.result().end()
+            await last.result().zygote.close()
         plan = plan_of(profile_of(profile), self.level)
-        return await Zygote.start(replace(plan, shared=self._shared if self.level >= Level.NAMESPACES else {}))
+        again = self.level is Level.NAMESPACES
+        zygote = await Zygote.start(replace(plan, shared=self._shared if again else {}))
+        ready = Ready(zygote, self._most_ready if again else 0, again=again)
+        try:
+            await ready.start()
+        except BaseException:
+            await zygote.close()
+            raise
+        return ready
 
     async def _end_leases(self) -> None:
         while True:
             await asyncio.sleep(0.25)
             now = time.monotonic()
+            for task in self._zygotes.values():
+                if task.done() and not task.cancelled() and not task.exception():
+                    task.result().expire(now)
             for spec, task in list(self._sessions.values()):
                 if task.done() and not task.cancelled() and not task.exception() and task.result().overdue(now):
                     await task.result().close(f"its lease of {spec.lease_s:g} s without a call is over")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -38,7 +39,9 @@ _SYSTEM = (
     "/etc/ld.so.cache",
 )
 """What programs need; nothing of it is anybody's own."""
-_READY_S = 60.0
+_READY_S, _END_S = 60.0, 10.0
+_ENVIRONMENT = {"LD_BIND_NOW": "1"}
+"""What a library's first call has to find out is written into it: once here, not in every session."""
 
 
 _numbers = itertools.count(1)
@@ -200,7 +203,7 @@ class Zygote:
                 [sys.executable, "-I", "-S", "-B", str(_BOOT), str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env={},
+                env=_ENVIRONMENT,
                 cwd="/",
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -220,11 +223,22 @@ class Zygote:
         return cls(process, ours, plan.group, answer["cgroups"])
 
     async def dying(self) -> None:
-        """After a failure that may be its end: wait a moment until that can be seen."""
+        """After a failure that may be its end: wait a moment until that can be seen, and then until it is over, which takes the
+        processor, and on a full machine its time."""
         for _ in range(50):
-            if not self.alive:
-                return
+            if not self.alive or self._left():
+                break
             await asyncio.sleep(0.01)
+        if self._left():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                await asyncio.to_thread(self._process.wait, _END_S)
+
+    def _left(self) -> bool:
+        """Whether its end of the control socket is closed."""
+        poll = select.poll()
+        if self._control.fileno() >= 0:
+            poll.register(self._control, 0)
+        return bool(poll.poll(0))
 
     async def connect(self) -> Link:
         """A link to a fresh supervisor. Raises SandboxFailure(retriable) if the zygote is gone."""
@@ -243,7 +257,7 @@ class Zygote:
         """Close the control socket, and wait until it has seen its sessions off."""
         self._control.close()
         try:
-            await asyncio.to_thread(self._process.wait, 10.0)
+            await asyncio.to_thread(self._process.wait, _END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)

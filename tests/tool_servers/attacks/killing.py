@@ -19,7 +19,18 @@ import psutil
 from tests.tool_servers.attacks.backends import LABEL
 from tests.tool_servers.attacks.traces import traces
 
-__all__ = ["containers_of", "kill", "mine", "owner", "program", "reaping", "tree", "until_nothing"]
+__all__ = [
+    "containers_of",
+    "kill",
+    "mine",
+    "owner",
+    "process_one",
+    "program",
+    "reaping",
+    "supervisors_of",
+    "tree",
+    "until_nothing",
+]
 
 ROOT = Path(__file__).parents[3]
 SUBREAPER = 36
@@ -40,6 +51,19 @@ def tree(root: psutil.Process) -> list[psutil.Process]:
     with suppress(psutil.NoSuchProcess):
         return root.children(recursive=True)
     return []
+
+
+def process_one(pid: int) -> bool:
+    """Whether that is the first process of a namespace below ours."""
+    with suppress(OSError):
+        line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NSpid:"))
+        return len(line.split()) > 2 and line.split()[-1] == "1"
+    return False
+
+
+def supervisors_of(server: psutil.Process) -> list[psutil.Process]:
+    """Of all zygotes: the children in a zygote's own session; its inits and its janitor have sessions of their own."""
+    return [s for z in server.children() for s in z.children() if os.getsid(s.pid) == z.pid]
 
 
 @contextmanager
