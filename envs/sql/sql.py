@@ -15,11 +15,11 @@ Levels, and turns of the expert (tables, columns, parts of the query, the query,
 
     level  asks for                               expert turns (mean)  turn limit (mean)
       1    filters, sorting, one number                   4.0                 10
-      2    joins                                          5.4                 13
-      3    groups and conditions on them                  6.0                 14
+      2    joins                                          5.5                 13
+      3    groups and conditions on them                  5.9                 14
       4    queries inside queries                         7.1                 16
-      5    windows and set operations                     8.6                 19
-      6    several of these, one on another               8.7                 19
+      5    windows and set operations                     8.7                 19
+      6    several of these, one on another               8.9                 20
 """
 
 from __future__ import annotations

@@ -97,14 +97,13 @@ def test_close_queries_are_told_apart() -> None:
 def test_the_text_says_what_the_query_asks(level: int) -> None:
     """Every constant of the query stands in the question, in the code or case that the notes tell."""
     for task in tasks(level, 40, start=300):
-        schema, ask = ask_of(task.metadata["seed"], task.metadata["number"], level)
+        _, ask = ask_of(task.metadata["seed"], task.metadata["number"], level)
         said = task.prompt.lower()
         codes = set("ABCDEFGHIJKLMNOP")
         for constant in set(re.findall(r"'([^']+)'", ask.sql)) - {"-", "."}:
             assert constant.lower() in said or constant in codes, (constant, task.prompt)
-        for name in (table.name for table in schema.all_tables):
-            assert f"{name}." not in said
-        assert ("ORDER BY" in re.sub(r"\([^()]*\)", "", ask.sql) and "any." not in task.prompt) or not ask.order
+        assert bool(ask.order) == ("Order of the rows: any." not in task.prompt)
+        assert not ask.order or "ORDER BY" in ask.sql
 
 
 def test_traps_matter() -> None:
