@@ -279,7 +279,7 @@ def _action(env: TurnEnv, expert: bool, console: Console) -> str | None:
             try:
                 line = input("> ")
                 while is_open(line):
-                    line += f"\n{input('. ')}"
+                    line += "\n" + input(". " if sys.stdin.isatty() else "")
             except EOFError:
                 console.print()
                 return None

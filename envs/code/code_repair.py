@@ -18,6 +18,12 @@ mending one each time, and answers) and the size of what it has to read (measure
 nodes of the syntax tree, mean):
 
     level  steps  bugs  lines  nodes  expert turns  turn limit
+      1      2      1     12    111         2           12
+      2      3      1     15    148         2           12
+      3      4      2     20    211         3           14
+      4      5      2     25    262         3           14
+      5      6      3     29    303         4           16
+      6      8      4     38    401         5           18
 """
 
 from __future__ import annotations
@@ -72,8 +78,7 @@ class CodeRepair(CodeEnv):
 
     @tool
     def run(self, code: str) -> str:
-        """Run Python code. The function, as it was given, is defined; variables stay for later calls; prints and the value of a
-        last expression come back."""
+        """Run Python code; the function as given is defined. Variables stay; prints and a last expression's value come back."""
         if not self.ran:
             self._python.run(self._sources[0])
         self.ran = (*self.ran, code)

@@ -18,7 +18,6 @@ import io
 import json
 import math
 import os
-import random
 import signal
 import sys
 import types
@@ -30,6 +29,8 @@ __all__ = ["check", "decode", "encode", "functions", "programs"]
 ANSWER = "answer.json"
 SOLUTION = "<solution>"
 _DEPTH = 60
+_SAME_CHANCE = "import random\nrandom.seed(0)\ndel random\n"
+"""Asserts that draw numbers draw the same ones each time they run."""
 _MESSAGE = 300
 
 
@@ -220,8 +221,8 @@ def _checked(setup: str, test: str, names: list[str], known: dict[str, Any], ent
         return call
 
     names_of_test: dict[str, Any] = {"__name__": "test", "__builtins__": builtins}
-    random.seed(0)
     try:
+        exec(_SAME_CHANCE, names_of_test)
         exec(compile(setup, "<setup>", "exec"), names_of_test)
         names_of_test |= {name: proxy(name) for name in names} | {"_verdicts": verdicts}
         exec(compile(_Noted().visit(ast.parse(test)), "<test>", "exec"), names_of_test)

@@ -126,6 +126,8 @@ def _draw_step(params: Params, draws: Draws, value: Kind, before: Sequence[Step]
             continue
         if before and (before[-1].name == step.name or (before[-1].reorders and step.forgets_order)):
             continue
+        if any(step.text == earlier.text for earlier in before):
+            continue
         return step
     return None
 
