@@ -67,6 +67,14 @@ class _Numpy:
 _RANDOM, _NUMPY = _Random(), _Numpy()
 
 
+_PROCESS = getattr(random.random, "__self__", None)
+"""The generator whose methods the functions of `random` are."""
+
+
+def _passed_on(name: str) -> Any:
+    return lambda *arguments, **options: getattr(_RANDOM, name)(*arguments, **options)
+
+
 def lend_to(package: str) -> None:
     """Put the stand-ins into every module of the package that is loaded by now. May be called again."""
     for name, module in list(sys.modules.items()):
@@ -74,6 +82,9 @@ def lend_to(package: str) -> None:
             for held, real, stand_in in (("random", random, _RANDOM), ("np", np, _NUMPY), ("numpy", np, _NUMPY)):
                 if vars(module).get(held) is real:
                     setattr(module, held, stand_in)
+            for held, value in list(vars(module).items()):  # from random import choice
+                if getattr(value, "__self__", None) is _PROCESS:
+                    setattr(module, held, _passed_on(value.__name__))
 
 
 @contextmanager

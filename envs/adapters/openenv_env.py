@@ -80,6 +80,7 @@ class OpenEnvEnv(TurnEnv):
         self._reset_with, self._rules, self._reply_s = dict(reset or {}), rules, reply_s
         self._outcome, self._expert = outcome, expert
         self._schema: Mapping[str, Any] | None = None
+        self._connection: Any = None
         self._socket: Any = None
         self._seen: Mapping[str, Any] = {}
         self._total = 0.0
@@ -93,9 +94,9 @@ class OpenEnvEnv(TurnEnv):
         try:
             if self._socket is None:
                 connect = needed("websockets.sync.client", "openenv").connect
-                self._socket = connect(
-                    f"ws{self.url.removeprefix('http')}/ws", open_timeout=self._reply_s, max_size=None, proxy=None
-                )
+                where = f"ws{self.url.removeprefix('http')}/ws"
+                self._connection = connect(where, open_timeout=self._reply_s, max_size=None, proxy=None)
+                self._socket = self._connection.__enter__()
             self._socket.send(json.dumps({"type": kind, "data": data}))
             answer = json.loads(self._socket.recv(timeout=self._reply_s))
         except Unsupported:
@@ -127,7 +128,7 @@ class OpenEnvEnv(TurnEnv):
         if socket is not None:
             with contextlib.suppress(Exception):  # it may be gone, which is what is wanted
                 socket.send(json.dumps({"type": "close"}))
-                socket.close()
+                self._connection.__exit__(None, None, None)
 
     @property
     def schema(self) -> Mapping[str, Any]:
@@ -233,7 +234,7 @@ class OpenEnvEnv(TurnEnv):
     @override
     def fork(self) -> Self:
         """A session of its own, brought to the same point by the same seed and actions."""
-        memo: dict[int, Any] = {id(self.spec): self.spec, id(self._socket): None}
+        memo: dict[int, Any] = {id(self.spec): self.spec, id(self._socket): None, id(self._connection): None}
         twin = copy.deepcopy(self, memo)
         if self._socket is not None and self._playing:
             twin._started(self.task)

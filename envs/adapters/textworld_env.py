@@ -24,6 +24,7 @@ import re
 import shutil
 import tempfile
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from functools import cache
@@ -113,7 +114,8 @@ class TextWorldEnv(TurnEnv):
 
     def _started(self, task: Task) -> tuple[Any, Any]:
         try:
-            with _LOCK:
+            with _LOCK, warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Game .* is not fully supported")  # jericho knows no generated game
                 file = _game_file(self._textworld, task.metadata)
                 infos = self._textworld.EnvInfos(
                     won=True,

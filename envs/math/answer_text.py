@@ -40,7 +40,8 @@ _NAME = re.compile(
     r"(?:[A-Za-z]|\([A-Za-z](?:,[A-Za-z])+\)|\\[a-z]+|[A-Za-z]_\{?[0-9a-z]\}?|[A-Za-z]\([a-z]\))\s*(?:=|\\in\b)\s*"
 )
 _UNIT = re.compile(
-    r"(?<=[0-9}A-Za-z)%])\s*(?:\\text\{\s*([A-Za-z][A-Za-z. /]*)\s*\}|\s([A-Za-z][A-Za-z]+(?:[ /][A-Za-z]+)*))"
+    r"(?<=[0-9}A-Za-z)%])\s*(?:\\text\{\s*([A-Za-z][A-Za-z. /]*)\s*\}"
+    r"|(?:\s|(?=(?:[cmk]m|[mk]g|ml|ft|lbs?|mph)\b))([A-Za-z][A-Za-z]+(?:[ /][A-Za-z]+)*))"
     r"\s*(?:\^\{?[23]\}?)?$"
 )
 _SCALES = re.compile(

@@ -126,7 +126,7 @@ def _same_number(said: str, right: tuple[Fraction, str, bool]) -> bool:
     if number is None:
         return _same_value(said, right)
     value, unit, percent = number
-    if unit and right[1] and unit != right[1]:
+    if unit and unit != right[1] and (right[1] or right[2]):
         return False
     if percent and not right[2]:
         return value / 100 == right[0]

