@@ -1,0 +1,116 @@
+"""What outlives a session: one supervisor, and where asked for blank sessions; nothing of a session is in either."""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.tool_servers.attacks.killing import process_one
+from turnwise.errors import ConfigError
+from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox
+from turnwise.tool_servers.sandbox.limits import Limits
+from turnwise.tool_servers.sandbox.protocol import SessionSpec, Status
+
+LOOK = "import os, random; (sorted(os.listdir('/work')), os.listdir('/tmp'), [n for n in dir() if n == 'mine'], random.random())"
+
+
+def zygote() -> psutil.Process:
+    return next(p for p in psutil.Process().children() if "boot.py" in " ".join(p.cmdline()))
+
+
+def below() -> set[int]:
+    return {p.pid for p in zygote().children(recursive=True)}
+
+
+def inits() -> set[int]:
+    return {p.pid for p in zygote().children() if process_one(p.pid) and p.children()}
+
+
+async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+def test_the_same_processes_before_and_after() -> None:
+    async def main() -> None:
+        async with EmbeddedSandbox() as sandbox:
+            before, fds = below(), 0
+            for turn in range(3):
+                sessions = await asyncio.gather(*(sandbox.open(SessionSpec(f"s{turn}-{i}")) for i in range(4)))
+                (twin,) = await sessions[0].fork([f"t{turn}"])
+                await asyncio.gather(*(s.close() for s in (twin, *sessions)))
+                await until(lambda: below() == before)
+                (supervisor,) = (p for p in zygote().children() if os.getsid(p.pid) != p.pid)
+                fds = fds or supervisor.num_fds()
+                assert supervisor.num_fds() == fds and zygote().num_fds() <= fds + 4
+
+    asyncio.run(main())
+
+
+def test_nothing_of_a_session_is_in_the_next() -> None:
+    async def main() -> None:
+        async with EmbeddedSandbox() as sandbox:
+            users: list[str] = []
+            for limits in (Limits(disk_mb=1), Limits(disk_mb=2, open_files=50), Limits(memory_mb=100)):
+                session = await sandbox.open(SessionSpec("s", limits=limits, seed=5, files={"given": b""}))
+                assert (await session.call(1, "python", {"code": LOOK})).value == "(['given'], [], [], 0.6229016948897019)"
+                size = "s = os.statvfs('/work'); s.f_blocks * s.f_frsize >> 20"
+                assert (await session.call(2, "python", {"code": size})).value == str(limits.disk_mb)
+                leave = "mine = 1; import resource; open('/work/left', 'w'); open('/tmp/left', 'w'); resource.getrlimit(7)[0]"
+                assert (await session.call(3, "python", {"code": leave})).value == str(limits.open_files)
+                end = await session.call(4, "python", {"code": "bytearray(1 << 30)"})
+                assert end.status in (Status.MEMORY, Status.ERROR)
+                users.append(str((await session.call(5, "python", {"code": "1"})).status))
+                await session.close()
+            assert users == ["ok"] * 3
+
+    asyncio.run(main())
+
+
+def test_blank_sessions_are_handed_out_once_with_what_was_asked_for() -> None:
+    async def main() -> None:
+        async with EmbeddedSandbox(ready=2) as sandbox:
+            first = [await sandbox.open(SessionSpec(f"a{i}")) for i in range(2)]
+            await until(lambda: len(inits()) == 4)
+            blank = inits()
+            spec = {"files": {"given": b""}}
+            sessions = await asyncio.gather(
+                *(sandbox.open(SessionSpec(f"b{i}", seed=i // 2, files=spec["files"])) for i in range(4)),
+                sandbox.open(SessionSpec("other", limits=Limits(disk_mb=1))),
+            )
+            assert blank <= inits()  # they became sessions
+            looks = [(await s.call(1, "python", {"code": LOOK + "; mine = 1"})).err for s in sessions]
+            assert looks == [""] * 5
+            draws = [(await s.call(2, "python", {"code": "random.random()"})).value for s in sessions[:4]]
+            assert draws[0] == draws[1] != draws[2] == draws[3]
+            size = await sessions[4].call(2, "python", {"code": "s = os.statvfs('/work'); s.f_blocks * s.f_frsize >> 20"})
+            assert size.value == "1"
+            await asyncio.gather(*(s.close() for s in (*first, *sessions)))
+            await until(lambda: len(inits()) <= 2 and not inits() & blank)
+
+    asyncio.run(main())
+
+
+def test_a_blank_session_that_died_is_not_handed_out() -> None:
+    async def main() -> None:
+        async with EmbeddedSandbox(ready=1) as sandbox:
+            first = await sandbox.open(SessionSpec("a"))
+            mine = inits()
+            await until(lambda: len(inits()) == 2)
+            (blank,) = inits() - mine
+            psutil.Process(blank).children()[0].kill()
+            second = await sandbox.open(SessionSpec("b"))
+            for session in (first, second):
+                assert (await session.call(1, "python", {"code": "1 + 1"})).value == "2"
+            with pytest.raises(ConfigError, match="no settings"):
+                await sandbox.open(SessionSpec("c", settings={"colour": 1}))
+
+    asyncio.run(main())
+
+
+def test_ready_is_a_number_of_sessions() -> None:
+    with pytest.raises(ConfigError, match="ready must be a number"):
+        EmbeddedSandbox(ready=-1)
