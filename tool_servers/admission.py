@@ -19,8 +19,13 @@ from turnwise.tool_servers.wire import Kind, Refusal
 __all__ = ["Capacity", "Gate", "memory_mb"]
 
 
+_OVERCOMMIT = 4.0
+"""Sessions rarely use what they may; the kernel holds each to its own limit, and when the machine's memory runs out it ends the
+code of sessions before anything else."""
+
+
 def _memory() -> float:
-    return 0.8 * memory_mb()
+    return 0.8 * memory_mb() * _OVERCOMMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,7 @@ class Capacity:
     calls: int = 4 * (os.cpu_count() or 1)
     """Calls that run at one time."""
     memory_mb: float = field(default_factory=_memory)
-    """Sum of the memory limits of open sessions (default: 80 % of the machine)."""
+    """Sum of the memory limits of open sessions (default: four times 80 % of the machine)."""
     queue_s: float = 10.0
     """Longest wait for a place; then the client is told to come again."""
     orphan_s: float = 1.0

@@ -91,7 +91,7 @@ def add_arguments(sub: argparse.ArgumentParser) -> None:
     how = sub.add_argument_group("how much")
     how.add_argument("--max-sessions", type=int, metavar="N", help="open at one time (default: 1024)")
     how.add_argument("--max-calls", type=int, metavar="N", help="running at one time (default: 4 per core)")
-    how.add_argument("--memory-mb", type=float, metavar="MB", help="sum of the sessions' limits (default: 80 %% of the machine)")
+    how.add_argument("--memory-mb", type=float, metavar="MB", help="sum of the sessions' limits (default: 3.2 times the machine)")
     how.add_argument("--queue", type=float, metavar="S", help="longest wait for a place, then 429 (default: 10)")
 
 

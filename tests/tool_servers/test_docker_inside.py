@@ -1,14 +1,21 @@
 """The embedded sandbox inside a default Docker container: a weaker level, said in one line, and no wall that is not there."""
 
+import asyncio
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from aiodocker import Docker, DockerError
+
+from turnwise.tool_servers.sandbox import docker_image
+from turnwise.tool_servers.sandbox.docker_image import Recipe
 
 BASE = "turnwise-base:latest"
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,3 +99,39 @@ def test_what_the_line_says_helps() -> None:
     seen = inside("--user", "1000", "--init", "--security-opt", "seccomp=unconfined", "-v", "/etc/hostname:/secret:ro")
     assert seen["level"] == "NAMESPACES" and not seen["notice"]
     assert seen["got"] == WALLS | {"socket": "ok"}
+
+
+def test_superseded_images_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same recipe only, not the newest, and not while they are young."""
+    recipe = Recipe(BASE, (f"made-by-{os.getpid()}",))
+
+    async def make(docker: Docker, tag: str) -> None:
+        text = f"FROM {BASE}\nLABEL is={tag}\n".encode()
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            entry = tarfile.TarInfo("Dockerfile")
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text))
+        buffer.seek(0)
+        labels = {docker_image._RECIPE: recipe.name}  # pyright: ignore[reportPrivateUsage]
+        async for _ in docker.images.build(fileobj=buffer, encoding="identity", tag=tag, labels=labels, stream=True):
+            pass
+
+    async def main() -> None:
+        remove = docker_image._remove_superseded  # pyright: ignore[reportPrivateUsage]
+        old, new = (f"turnwise-test:{word}{os.getpid()}" for word in ("old", "new"))
+        async with Docker() as docker:
+            try:
+                await make(docker, old)
+                await make(docker, new)
+                await remove(docker, new, recipe)
+                await docker.images.inspect(old)
+                monkeypatch.setattr(docker_image, "_SPARED_S", -1.0)
+                await remove(docker, new, recipe)
+                await docker.images.inspect(new)
+                with pytest.raises(DockerError):
+                    await docker.images.inspect(old)
+            finally:
+                await docker.images.delete(new)
+
+    asyncio.run(main())

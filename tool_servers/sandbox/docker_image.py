@@ -7,10 +7,12 @@ makes it beforehand; otherwise the first session of a profile does.
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import io
 import re
 import tarfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import requires
@@ -27,6 +29,8 @@ BASE = "python:3.11-slim"
 _REPOSITORY = "turnwise-sandbox"
 _SERVERS = Path(__file__).resolve().parents[1]
 _DOCKERFILE = "images/Dockerfile"
+_RECIPE = "turnwise.recipe"
+_SPARED_S = 2 * 86_400.0
 
 
 def packages_of(extra: str) -> tuple[str, ...]:
@@ -60,6 +64,11 @@ class Recipe:
                     tar.addfile(entry, data)
         return buffer.getvalue()
 
+    @property
+    def name(self) -> str:
+        """The same for all images that differ only in the files of turnwise."""
+        return hashlib.sha256(repr(sorted(self.arguments().items())).encode()).hexdigest()[:12]
+
     def arguments(self) -> dict[str, str]:
         """The build arguments."""
         offline = {"PIP_NO_INDEX": "1"} if self.wheels else {}
@@ -88,17 +97,28 @@ async def ensure_image(docker: Docker, recipe: Recipe) -> str:
             path_dockerfile=_DOCKERFILE,
             buildargs=recipe.arguments(),
             tag=tag,
-            labels={"turnwise.image": _REPOSITORY},
+            labels={"turnwise.image": _REPOSITORY, _RECIPE: recipe.name},
             forcerm=True,
             stream=True,
         )
         async for line in stream:
             said.append(str(line.get("stream") or line.get("error") or ""))
         await docker.images.inspect(tag)
+        await _remove_superseded(docker, tag, recipe)
     except DockerError as broken:
         tail = "".join(said)[-2000:].strip()
         raise SandboxFailure("docker", f"image {tag} on base {recipe.base} was not made: {broken.message}\n{tail}") from broken
     return tag
+
+
+async def _remove_superseded(docker: Docker, tag: str, recipe: Recipe) -> None:
+    """Older images of the same recipe, whose guest was another one. Not those of the last days, which somebody may be about to
+    start a container from, and not those that have one: the engine refuses that itself."""
+    for image in await docker.images.list():
+        ours = (image["Labels"] or {}).get(_RECIPE) == recipe.name and tag not in (image["RepoTags"] or ())
+        if ours and time.time() - image["Created"] > _SPARED_S:
+            with contextlib.suppress(DockerError):
+                await docker.images.delete(image["Id"])
 
 
 async def _main(arguments: Sequence[str] | None = None) -> None:
