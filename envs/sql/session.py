@@ -22,7 +22,7 @@ from turnwise.tool_servers.sql.worker import Caps, QueryError, Sqlite, collect
 __all__ = ["IN_PROCESS", "SqlSession"]
 
 IN_PROCESS = "process"
-"""In place of a sandbox level: the same guarded connection in this process, ten times as quick, for text that is trusted."""
+"""In place of a sandbox level: the same guarded connection in this process, several times as quick, for text that is trusted."""
 
 LEASE_S = 3600.0
 """Seconds without a query after which a forgotten session ends."""

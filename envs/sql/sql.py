@@ -66,7 +66,7 @@ class SQL(FileQuestions):
     query_s: seconds that one query may take.
     shown_rows: rows of a result that are shown.
     needs: the weakest sandbox that will do: "namespaces", or "landlock", "rlimits" (see `turnwise.tool_servers.sandbox`);
-        "process" for none but the guarded connection itself, in this process: ten times as quick, for text that you trust.
+        "process" for none but the guarded connection itself, in this process: several times as quick, for text that you trust.
     """
 
     metadata = {**TurnEnv.metadata, "inline": False}  # noqa: RUF012  (Gymnasium's)
