@@ -159,3 +159,12 @@ def test_an_outcome_of_ones_own(url: str) -> None:
     info: Mapping[str, Any] = solved(env)[2]
     assert info["outcome"] == 0.5
     env.close()
+
+
+def test_the_page(url: str) -> None:
+    """The block of docs/bring_your_own.md, with this server."""
+    page = (Path(__file__).parents[2] / "docs" / "bring_your_own.md").read_text()
+    (block,) = re.findall(r"^```python openenv\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block.replace("http://127.0.0.1:8000", url), names)
+    assert names["observation"] in ("higher", "lower") and names["reward"] == 0.0
