@@ -10,10 +10,10 @@ from turnwise.envs.sql.domains import Role
 from turnwise.envs.sql.schema import Schema
 from turnwise.envs.sql.scope import Ask, Scope, Term, listed
 
-__all__ = ["GROUPED", "counted_owners", "group_key"]
+__all__ = ["GROUPED"]
 
 
-def group_key(scope: Scope) -> Term:
+def _group_key(scope: Scope) -> Term:
     """By what rows are grouped: a choice of what they point to, or the year or month of their date."""
     if scope.base == "event" and scope.draws.uniform() < 0.3:
         date = scope.term("event", "date")
@@ -23,29 +23,29 @@ def group_key(scope: Scope) -> Term:
     return scope.known(scope.term(scope.draws.pick(REACH[scope.base]), "choice"))
 
 
-def _asked(scope: Scope, key: Term, count: str, measure: Measure, having: str, order: str, text: str, limit: str = "") -> Ask:
-    """A count and a measure for each key."""
-    source = scope.source()
-    head, tail = f"SELECT {key.sql}, count(*), ", f" {source} GROUP BY {key.sql}{having}{order}{limit}"
+def _measured(scope: Scope, keys: Sequence[Term], count: str, measure: Measure, least: int, text: str) -> Ask:
+    """A count and a measure for each group of at least so many rows."""
+    head, tail = f"SELECT {listed(keys)}, count(*), ", f" {scope.source()} GROUP BY {listed(keys)} HAVING count(*) >= {least}"
+    columns = [*(key.text for key in keys), count, measure.text]
     unrounded = measure.unrounded and f"{head}{measure.unrounded}{tail}"
-    return Ask(text, [key.text, count, measure.text], f"{head}{measure.sql}{tail}", scopes=[scope], unrounded=unrounded)
+    return Ask(text, columns, f"{head}{measure.sql}{tail}", scopes=[scope], unrounded=unrounded)
 
 
 def _per_value(draws: Draws, schema: Schema) -> Ask:
     scope = Scope(draws, schema, draws.pick(("entity", "event", "event")))
-    key, measure = group_key(scope), drawn_measure(scope)
+    key, measure = _group_key(scope), drawn_measure(scope)
     narrowed(scope, own=1, far=1)
     least, count = 2 + draws.below(2), f"the number of {scope.table.plural}"
     text = (
         f"For each {key.text} among the {scope.noun()}: {count} and their {measure.text}. "
         f"Only groups of at least {least} {scope.table.plural}."
     )
-    return _asked(scope, key, count, measure, f" HAVING count(*) >= {least}", "", text)
+    return _measured(scope, [key], count, measure, least, text)
 
 
 def _top_values(draws: Draws, schema: Schema) -> Ask:
     scope = Scope(draws, schema, "event")
-    key = group_key(scope)
+    key = _group_key(scope)
     narrowed(scope, own=draws.below(2), far=1)
     most, plural = 2 + draws.below(3), scope.table.plural
     query = f"SELECT {key.sql}, count(*) {scope.source()} GROUP BY {key.sql} ORDER BY count(*) DESC, {key.sql} LIMIT {most}"
@@ -55,21 +55,14 @@ def _top_values(draws: Draws, schema: Schema) -> Ask:
     return Ask(text, [key.text, f"the number of {plural}"], query, order, [scope])
 
 
-def counted_owners(draws: Draws, schema: Schema, role: Role, *, own: int, least: int) -> Ask:
-    """For each person or entity with enough of some events: how many, and a measure of them."""
-    scope = joined_scope(draws, schema, "event", own=own)
-    measure, owner = drawn_measure(scope), schema.tables[role]
-    terms = [scope.id_term(role), scope.term(role, "name")]
-    count = f"the number of these {scope.table.plural}"
-    text = f"Which {owner.plural} have at least {least} of the {scope.noun()}? For each: {count} and their {measure.text}."
-    head, tail = f"SELECT {listed(terms)}, count(*), ", f" {scope.source()} GROUP BY {listed(terms)} HAVING count(*) >= {least}"
-    columns = [*(t.text for t in terms), count, measure.text]
-    unrounded = measure.unrounded and f"{head}{measure.unrounded}{tail}"
-    return Ask(text, columns, f"{head}{measure.sql}{tail}", scopes=[scope], unrounded=unrounded)
-
-
 def _counted(draws: Draws, schema: Schema) -> Ask:
-    return counted_owners(draws, schema, draws.pick(("person", "entity")), own=draws.below(2), least=2)
+    role: Role = draws.pick(("person", "entity"))
+    scope = joined_scope(draws, schema, "event", own=draws.below(2))
+    measure, owner = drawn_measure(scope), schema.tables[role]
+    keys = [scope.id_term(role), scope.term(role, "name")]
+    count = f"the number of these {scope.table.plural}"
+    text = f"Which {owner.plural} have at least 2 of the {scope.noun()}? For each: {count} and their {measure.text}."
+    return _measured(scope, keys, count, measure, 2, text)
 
 
 def _also_none(draws: Draws, schema: Schema) -> Ask:
