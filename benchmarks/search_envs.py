@@ -5,8 +5,8 @@
 Each round takes three levels of every id in turn. A reset makes the question only; the first search of a task builds its world
 and index, so "first episodes" are whole episodes of the expert with that in them, "steps" those of the same tasks played again.
 The indexes are built from the pages of Search worlds and asked 200 questions of 4 words: ours (`MemoryIndex`), tantivy with its
-index in memory, and SQLite's FTS5 in memory; "ask" is the ranking and, for ours, the snippets. Printed: median (lowest to
-highest).
+index in memory, SQLite's FTS5 in memory, and bm25s where it is installed; "ask" is the ranking and, for ours, the snippets.
+Printed: median (lowest to highest).
 """
 
 import argparse
@@ -15,6 +15,7 @@ import sqlite3
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,17 @@ def indexes() -> dict[str, Callable[[Sequence[Document]], Asker]]:
         found = "SELECT rowid, bm25(pages) FROM pages WHERE pages MATCH ? ORDER BY bm25(pages), rowid LIMIT 5"
         return lambda query: db.execute(found, (" OR ".join(query.split()),)).fetchall()
 
-    return {"ours": ours, "tantivy": of_tantivy, "fts5": of_fts5}
+    def of_bm25s(pages: Sequence[Document]) -> Asker:
+        import bm25s  # noqa: PLC0415  (a peer that need not be there)
+
+        model = bm25s.BM25(k1=1.2, b=0.75)
+        model.index(
+            bm25s.tokenize([f"{p.title}\n{p.text}" for p in pages], stopwords=None, show_progress=False), show_progress=False
+        )
+        return lambda query: model.retrieve([query.lower().split()], k=5, show_progress=False, n_threads=1)
+
+    engines = {"ours": ours, "tantivy": of_tantivy, "fts5": of_fts5, "bm25s": of_bm25s}
+    return {name: make for name, make in engines.items() if name != "bm25s" or find_spec("bm25s")}
 
 
 def index_times(level: int, seed: int) -> dict[str, dict[str, float]]:

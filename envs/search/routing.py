@@ -32,7 +32,7 @@ class Level:
 
 
 LEVELS: dict[int, Level] = {
-    1: Level(StoryLevel(0, ("chain",), 1), 2),
+    1: Level(StoryLevel(0, ("chain",), 1), 3),
     2: Level(StoryLevel(0, ("chain",), 2), 3),
     3: Level(StoryLevel(0, ("chain",), 3), 4),
     4: Level(StoryLevel(0, ("comparison",), 2), 4),
@@ -163,12 +163,13 @@ def make_case(seed: int, level: int) -> Case:
 
 
 def _models(draws: Draws, fields: Sequence[str], count: int) -> tuple[Model, ...]:
-    """A dear one that is good at all, from three on a cheap one that is fair at all, and specialists for all fields asked for."""
+    """A dear one that is good at all, a cheap one that is fair at all, and specialists for all fields asked for."""
     everything = tuple(FIELDS.values())
     names = iter(draws.shuffled(_NAMES))
-    models = [_model(next(names), draws, (6.0, 12.0), dict.fromkeys(everything, "good"))]
-    if count > 2:
-        models.append(_model(next(names), draws, (0.1, 0.4), dict.fromkeys(everything, "fair")))
+    models = [
+        _model(next(names), draws, (6.0, 12.0), dict.fromkeys(everything, "good")),
+        _model(next(names), draws, (0.1, 0.4), dict.fromkeys(everything, "fair")),
+    ]
     wanted, specialists = list(dict.fromkeys(fields)), count - len(models)
     for at in range(specialists):
         own = wanted[at::specialists] or [draws.pick(everything)]
