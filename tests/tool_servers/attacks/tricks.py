@@ -85,6 +85,7 @@ for fd in range(3, 10):
     for option in range(1, 90): quietly(lambda: s.setsockopt(socket.SOL_SOCKET, option, 1))
     quietly(lambda: s.shutdown(socket.SHUT_RD)); quietly(lambda: s.shutdown(socket.SHUT_WR))""",
         statuses=ANY,
+        wall_s=1.5,
         alone=True,
         dangerous=True,
         after="ends_or_goes_on",
@@ -127,6 +128,7 @@ f = sys._getframe()
 while f: f.f_trace = trace; f = f.f_back
 sys.settrace(trace); sys.setprofile(hook); threading.settrace(trace); sys.addaudithook(hook)""",
         statuses=ANY,
+        wall_s=1.5,
         alone=True,
         dangerous=True,
         after="not_forged",
@@ -264,6 +266,7 @@ while time.monotonic() < until: quietly(lambda: threading.Thread(target=int).sta
 threading.Thread(target=time.sleep, args=(3,)).start()
 libc.syscall(60 if X86 else 93, 0)""",
         statuses=ANY,
+        wall_s=1.5,
         alone=True,
         dangerous=True,
         after="ends_or_goes_on",
