@@ -24,7 +24,7 @@ for _ in range(10):
     if pid: quietly(lambda: os.waitpid(pid, 0))
 print('done')""",
         statuses=(Status.OK, Status.TIMEOUT),
-        after="costs_a_little",
+        after="costs",
         dangerous=True,
         alone=True,
     ),
@@ -36,7 +36,7 @@ libc.prctl(15, b') Z 0 0 0 (', 0, 0, 0)
 t = time.process_time()
 while time.process_time() < t + 0.2: pass""",
         statuses=(Status.OK, Status.TIMEOUT),
-        after="costs_a_little",
+        after="costs",
         dangerous=True,
         alone=True,
     ),
