@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from turnwise.envs.code.guest import decode, encode
 
-__all__ = ["Edit", "edits", "results_of", "with_bugs"]
+__all__ = ["Edit", "edits", "parsed", "results_of", "with_bugs"]
 
 MAX_TICKS = 30_000
 """Rounds of loops after which a program with a bug counts as endless."""
@@ -32,6 +33,8 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Mod: ast.FloorDiv,
 }
 _SWAPPED = {"min": "max", "max": "min"}
+_one_at_a_time = threading.Lock()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,25 @@ def edits(tree: ast.Module) -> list[Edit]:
     return [edit for node in ast.walk(function) for edit in (*_of_node(node), *_of_block(node), *_of_function(node))]
 
 
+def parsed(source: str) -> ast.Module:
+    """ast.parse, from any thread."""
+    return _alone(lambda: ast.parse(source))
+
+
+def _alone(work: Callable[[], T]) -> T:
+    """CPython 3.11 counts the depth of trees for all threads together (gh-106905): one at a time, and again if others parse."""
+    with _one_at_a_time:
+        for _ in range(20):
+            try:
+                return work()
+            except SystemError:
+                continue
+        return work()
+
+
 def with_bugs(source: str, chosen: Sequence[int]) -> str:
     """The program with those of `edits` (by their places in the list) applied, written as ast.unparse writes."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     found = edits(tree)
     for place in chosen:
         found[place].apply()
@@ -157,7 +176,7 @@ def results_of(source: str, name: str, arguments: Sequence[Any]) -> list[Any]:
 
     It runs right here: it was made from our own templates, has no loop that is not counted, and calls nothing that could do harm.
     """
-    tree = ast.fix_missing_locations(_Ticking().visit(ast.parse(source)))
+    tree = ast.fix_missing_locations(_Ticking().visit(parsed(source)))
     ticks = 0
 
     def tick() -> None:
@@ -167,7 +186,7 @@ def results_of(source: str, name: str, arguments: Sequence[Any]) -> list[Any]:
             raise _Endless
 
     names: dict[str, Any] = {"_tick": tick}
-    exec(compile(tree, "<bugs>", "exec"), names)
+    exec(_alone(lambda: compile(tree, "<bugs>", "exec")), names)
     results = list[Any]()
     for argument in arguments:
         ticks = 0

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from turnwise.envs.code.bugs import edits, results_of, with_bugs
+from turnwise.envs.code.bugs import edits, parsed, results_of, with_bugs
 from turnwise.envs.code.plain import same
 from turnwise.envs.code.problem import Problem
 from turnwise.envs.code.programs import Program, draw_program, problem_of, prompt_of
@@ -50,7 +49,7 @@ def _broken(draws: Draws, problem: Problem, count: int) -> list[str] | None:
 
     Each bug alone fails a hidden test, and so does every program of the list but the last, which is right.
     """
-    found = edits(ast.parse(problem.solution))
+    found = edits(parsed(problem.solution))
     chosen = list[int]()
     lines, kinds = set[int](), set[str]()
     for _ in range(_TRIES if found else 0):

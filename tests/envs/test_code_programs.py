@@ -3,6 +3,7 @@
 import ast
 import itertools
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,16 @@ def test_many_kinds_of_bugs_are_made() -> None:
     kinds = {edit.kind for _ in range(30) for edit in edits(ast.parse(make_task(rng, 5).answer))}
     assert kinds >= {"comparison", "operator", "off by one", "missing branch", "default argument", "wrong order", "min for max"}
     assert kinds >= {"stops after one round", "ends too early", "not reversed", "missing else", "and for or"}
+
+
+def test_repairs_are_made_in_many_threads() -> None:
+    """CPython 3.11's parser fails where several threads parse at the same time."""
+
+    def made(seed: int) -> str:
+        return make_repair(np.random.default_rng(seed), 3).id
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(made, range(24))) == [made(seed) for seed in range(24)]
 
 
 def test_a_bug_that_does_not_end_is_stopped() -> None:
