@@ -239,6 +239,7 @@ async def main() -> None:
         "python": platform.python_version(),
         "kernel": platform.release(),
         "cpus": os.cpu_count(),
+        "load": os.getloadavg(),
         **vars(chosen),
     }
     RESULTS.write_text(json.dumps({"about": about, "cases": rows, "cpu_ratios": found}, indent=1) + "\n")

@@ -187,7 +187,10 @@ class Accounts:
         bounds, count = members[0].bounds, len(members) + 1
         if self._group:
             self._group.limit((bounds.memory_mb + bounds.disk_mb) * count, (bounds.processes + 2) * count)
-        pids = [self._inner_pid(member.pid) for member in members if member.pid]
+        for member in members:
+            if member.pid and not member.inner_pid:
+                member.inner_pid = self._inner_pid(member.pid)
+        pids = [member.inner_pid for member in members if member.inner_pid]
         return {"pids": pids, "processes": (bounds.processes + 2) * count}
 
     def _alone_ms(self, member: Member) -> float:

@@ -105,6 +105,8 @@ class Member:
     since: float = field(default_factory=time.monotonic)
     pid: int = 0
     pidfd: int = -1
+    inner_pid: int = 0
+    """What its family calls its process; 0 while nobody had to know."""
     refusal: str = ""
     """Why its worker refused to start."""
     unsent: bytearray = field(default_factory=bytearray)
@@ -202,7 +204,7 @@ class Member:
         self.close_process()
         self.pipes = Pipes.make()
         self._frames = Frames(self.bounds.value_kb * 1024 + _FRAME_ROOM)
-        self.pid, self.pidfd, self.busy, self.refusal = 0, -1, False, ""
+        self.pid, self.pidfd, self.inner_pid, self.busy, self.refusal = 0, -1, 0, False, ""
         self.unsent.clear()
         self.asked()
         self.stuck = False
