@@ -263,10 +263,6 @@ def _slot(key: str, value: Any) -> Any:
             raise ConfigError(f'{key}: expected a list of names or tables, as in {key} = ["{known}"].')
         return tuple(_named(key, entry) for entry in value)
     if key in _RECORDS:
-        if key == "warm_start" and isinstance(value, dict) and "optimizer" in value:
-            optimizer = _named("optimizer", value["optimizer"], _default(SFT, "optimizer"))
-            rest = {k: v for k, v in value.items() if k != "optimizer"}
-            return dataclasses.replace(_record(SFT, rest, key), optimizer=optimizer)
         return _record(_RECORDS[key], value, key)
     if key in _PACKAGES or key in _MODULES:
         return _named(key, value, _default(Recipe, key))
@@ -312,7 +308,8 @@ def _record(cls: type, table: Any, where: str) -> Any:
     for key in table:
         if key not in known:
             raise UnknownName(f"key of {where} ({cls.__name__})", key, known)
-    return _validated(cls, table, where)
+    inner = {key: _named(key, value, _default(cls, key)) for key, value in table.items() if key in _MODULES}
+    return _validated(cls, table | inner, where)
 
 
 def _validated(kind: type, value: Any, where: str) -> Any:

@@ -24,6 +24,7 @@ from turnwise.trainers.optimizers import AdamW, MuonAdamW
 from turnwise.trainers.policies.pretrained import Pretrained
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.recipe import EnvChoice, Evaluate, Lora, Recipe, dump, load, loads
+from turnwise.trainers.rewards.implicit_prm import ImplicitPRM
 from turnwise.trainers.rewards.invalid_action import InvalidAction
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.sft import SFT
@@ -188,6 +189,13 @@ def test_rewards_are_a_list():
     assert overridden("rewards=[]").rewards == ()
     with pytest.raises(ConfigError, match="rewards: expected a list"):
         overridden("rewards=invalid_action")
+
+
+def test_an_optimizer_within_a_method_is_the_one_that_was_named():
+    loaded = overridden('rewards=[{ name = "implicit_prm", optimizer = { name = "muon", lr = 0.5 } }]')
+    assert loaded.rewards == (ImplicitPRM(optimizer=MuonAdamW(lr=0.5)),) and loads(dump(loaded)) == loaded
+    with pytest.raises(UnknownName, match="no optimizer is called 'moun'"):
+        overridden('rewards=[{ name = "implicit_prm", optimizer = { name = "moun" } }]')
 
 
 def test_transforms_are_a_list_in_order_and_survive():

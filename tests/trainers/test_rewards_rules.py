@@ -363,13 +363,11 @@ def test_weights_change_over_the_run():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: PartialCredit(), "expected at least one"),
         (lambda: PartialCredit(milestones=("(",)), "is no regular expression"),
         (lambda: Profiling(speedup_pattern="fast"), "expected one group"),
         (lambda: Profiling(coverage_pattern="("), "profiling.coverage_pattern: .* is no regular expression"),
         (lambda: Progressive(format=0, tool=0, answer=0, quality=0), "at least one stage"),
         (lambda: Progressive(unlock=0), "unlock is in"),
-        (lambda: Weighted(), "a weight for at least one term"),
     ],
 )
 def test_mistakes_are_config_errors(make: Any, says: str):

@@ -27,13 +27,12 @@ class PartialCredit:
     a program that prints its own milestones is paid for printing, so match on what only the environment can write.
     """
 
-    milestones: tuple[str, ...] = ()
+    milestones: tuple[str, ...] = ("(?i)packages imported", "(?i)data loaded", "(?i)model defined", "(?i)model trained")
+    """Four of the paper's seven; their wording is ours."""
     each: float = 0.1
     failed: float = -10.0
 
     def __post_init__(self) -> None:
-        if not self.milestones:
-            raise ConfigError('partial_credit.milestones: expected at least one, as in milestones = ["data loaded", "trained"].')
         for pattern in self.milestones:
             try:
                 re.compile(pattern)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from turnwise.errors import ConfigError
 from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.shaping import add_terms, check_names
 from turnwise.types import Group
@@ -15,7 +14,8 @@ __all__ = ["Weighted"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighted:
-    """Every term in `weights` is multiplied by its weight, and a turn's reward is the sum again; other terms stay as they are.
+    """Every term in `weights` is multiplied by its weight, and a turn's reward is the sum again; other terms stay as they are
+    (all of them, without weights).
 
     A term in `until` changes its weight linearly over the run, from the one in `weights` (1 if it is not there) to this one at
     the last step, as IGPO's weights of outcome (0.5 to 1) and gain (1 to 0.5).
@@ -23,10 +23,6 @@ class Weighted:
 
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
     until: Mapping[str, float] = field(default_factory=dict[str, float])
-
-    def __post_init__(self) -> None:
-        if not self.weights and not self.until:
-            raise ConfigError("weighted: expected a weight for at least one term, as in weights = { information_gain = 0.5 }.")
 
     async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
         """Raises UnknownName for a term that no turn of the first step has."""
