@@ -106,8 +106,8 @@ def as_markdown(docstring: str) -> str:
                 blocks[-1] = f"{blocks[-1][:-4]}\n\n{code}\n```"
             else:
                 blocks.append(f"```text\n{code}\n```")
-        elif all(re.match(r"[a-z_, ]+: ", line) or line.startswith("    ") for line in lines):
-            blocks.append(re.sub(r"^([a-z_, ]+):", r"- `\1`:", block, flags=re.MULTILINE))
+        elif all(re.match(r"[a-z][a-z0-9_, ]*: ", line) or line.startswith("    ") for line in lines):
+            blocks.append(re.sub(r"^([a-z][a-z0-9_, ]*):", r"- `\1`:", block, flags=re.MULTILINE))
         else:
             blocks.append(block)
     return "\n\n".join(blocks)
