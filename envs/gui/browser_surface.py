@@ -21,7 +21,7 @@ from turnwise.tool_servers.sandbox.protocol import SessionSpec, Status
 
 __all__ = ["HEIGHT", "WIDTH", "BrowserSurface", "shared_browser"]
 
-WIDTH, HEIGHT = 1280, 1024
+WIDTH, HEIGHT = 1280, 800
 """Pixels of the page; every screen of every app fits into it."""
 URL = "http://app.test/"
 LEASE_S = 3600.0

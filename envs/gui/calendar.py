@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import lru_cache
 from typing import Any
 
 from typing_extensions import override
@@ -57,22 +58,15 @@ class Calendar(App):
 
     def _week(self) -> list[Node]:
         week = int(self.argument)
-        at = {
-            (event["day"], event["hour"]): (number, event)
-            for number, event in enumerate(self.data["events"])
-            if event["week"] == self.argument
-        }
-        cells = [text("Time"), *(text(day) for day in DAYS)]
-        for hour in HOURS:
-            cells.append(text(hour))
-            for day in DAYS:
-                number, event = at.get((day, hour), (-1, None))
-                cells.append(button(f"event/{number}", event["title"]) if event else button(f"slot/{day}/{hour}", "+"))
         turn = (
             button(f"week/{week - 1}", "Week before", off=week == 1),
             button(f"week/{week + 1}", "Week after", off=week == WEEKS),
         )
-        return [bar(heading(f"Week {week}"), *turn), grid(6, cells, cells=True)]
+        events = enumerate(self.data["events"])
+        shown = tuple(
+            (event["day"], event["hour"], number, event["title"]) for number, event in events if event["week"] == self.argument
+        )
+        return [bar(heading(f"Week {week}"), *turn), _grid(shown)]
 
     def _form(self) -> list[Node]:
         fields = self.fields
@@ -125,8 +119,7 @@ class Calendar(App):
             else:
                 events[number] = made
             self.go(f"week/{week}")
-            self.history.clear()
-            self.note = "Saved."
+            self._changed_to("Saved.")
 
     def on_delete(self, _: str) -> None:
         self.ask("Delete event", f'Delete "{self.data["events"][int(self.argument)]["title"]}"?', f"drop/{self.argument}")
@@ -135,8 +128,11 @@ class Calendar(App):
         week = self._from()
         del self.data["events"][int(number)]
         self.go(f"week/{week}")
-        self.history.clear()
-        self.note = "Deleted."
+        self._changed_to("Deleted.")
+
+    def _changed_to(self, note: str) -> None:
+        """The numbers of events are others now, so that pages from before cannot be gone back to."""
+        self.history, self.note = [], note
 
     def _from(self) -> str:
         """The week that the form belongs to."""
@@ -197,6 +193,22 @@ class Calendar(App):
             return ("click", "leave/", "")
         here, there = int(self.argument), int(week)
         return None if here == there else ("click", f"week/{here + 1 if here < there else here - 1}", "")
+
+
+@lru_cache(512)
+def _grid(events: tuple[tuple[str, str, int, str], ...]) -> Node:
+    """A week: (day, hour, number, title) of its events."""
+    at = {(day, hour): (number, title) for day, hour, number, title in events}
+    cells = [text("Time"), *(text(day) for day in DAYS)]
+    for hour in HOURS:
+        cells.append(text(hour))
+        for day in DAYS:
+            number, title = at.get((day, hour), (-1, ""))
+            if number < 0:
+                cells.append(button(f"slot/{day}/{hour}", f"{day} {hour}: free", face="+"))
+            else:
+                cells.append(button(f"event/{number}", f"{day} {hour}: {title}", face=title))
+    return grid(6, cells, cells=True)
 
 
 def _event(title: str, week: str, day: str, hour: str, length: str, guest: str) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class Files(App):
 
     def _here(self, folder: str = "") -> list[str]:
         """Paths of the files of a folder, in order."""
-        return sorted(path for path in self.data["files"] if _folder(path) == (folder or self.argument))
+        start = f"{folder or self.argument}/"
+        return sorted(path for path in self.data["files"] if path.startswith(start))
 
     def _ticked(self) -> list[str]:
         """Selected files that are in sight or not."""

@@ -34,11 +34,11 @@ class Gui(GuiEnv):
     """Reward 1 when the app's data are as the task wants them, else 0.
 
     apps: which apps tasks are for (all by default).
-    image: whether observations are {"text": str, "image": uint8[1024, 1280, 3]} with a picture of the page.
+    image: whether observations are {"text": str, "image": uint8[800, 1280, 3]} with a picture of the page.
     """
 
     metadata: dict[str, Any] = {**TurnEnv.metadata, "render_modes": ["ansi", "rgb_array"], "inline": False}  # noqa: RUF012
-    _surface: BrowserSurface
+    surface: BrowserSurface
 
     def __init__(self, *, image: bool = False, **options: Unpack[GuiOptions]) -> None:
         super().__init__(**options)
@@ -53,7 +53,7 @@ class Gui(GuiEnv):
         """Click a point of the page, in pixels from the left and from the top."""
         if not (0 <= x < WIDTH and 0 <= y < HEIGHT):
             return f"Error: click_at: x must be 0 to {WIDTH - 1} and y 0 to {HEIGHT - 1}."
-        self._surface.click_at(x, y)
+        self.surface.click_at(x, y)
         return ""
 
     toolset = (*GuiEnv.toolset, click_at)
@@ -78,7 +78,7 @@ class Gui(GuiEnv):
     def _picture(self) -> NDArray[np.uint8]:
         from PIL import Image  # noqa: PLC0415  (an extra)
 
-        return np.array(Image.open(io.BytesIO(self._surface.picture())).convert("RGB"))
+        return np.array(Image.open(io.BytesIO(self.surface.picture())).convert("RGB"))
 
     @override
     def render(self) -> Any:

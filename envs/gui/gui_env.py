@@ -54,7 +54,7 @@ class GuiEnv(ToolEnv):
                 raise UnknownName("app", str(name), APPS)
         if not self.apps:
             raise ConfigError(f"{type(self).__name__}: apps must name at least one of {', '.join(APPS)}.")
-        self._surface = self.make_surface()
+        self.surface = self.make_surface()
 
     @abstractmethod
     def make_surface(self) -> Surface:
@@ -65,7 +65,7 @@ class GuiEnv(ToolEnv):
     @tool
     def click(self, mark: int) -> str:
         """Click the element with this mark."""
-        return self._wrong(mark) or self._done(self._surface.click(mark))
+        return self._wrong(mark) or self._done(self.surface.click(mark))
 
     @tool
     def type(self, mark: int, text: str) -> str:
@@ -75,7 +75,7 @@ class GuiEnv(ToolEnv):
         written = plain(text)
         if len(written) > MAX_TYPED:
             return f"Error: type: a field takes {MAX_TYPED} characters, got {len(written)}."
-        return self._done(self._surface.type(mark, written))
+        return self._done(self.surface.type(mark, written))
 
     @tool
     def select(self, mark: int, option: str) -> str:
@@ -84,7 +84,7 @@ class GuiEnv(ToolEnv):
             return wrong
         if option not in self._node(mark).options:
             return f"Error: select: mark {mark} has no option {option[:80]!r}."
-        return self._done(self._surface.select(mark, option))
+        return self._done(self.surface.select(mark, option))
 
     @tool
     def press(self, key: Literal["Enter", "Escape"]) -> str:
@@ -93,7 +93,7 @@ class GuiEnv(ToolEnv):
         Args:
             key: Which.
         """
-        return self._done(self._surface.press(key))
+        return self._done(self.surface.press(key))
 
     @tool
     def scroll(self, direction: Literal["up", "down"]) -> str:
@@ -102,23 +102,23 @@ class GuiEnv(ToolEnv):
         Args:
             direction: Where to.
         """
-        return self._done(self._surface.scroll(direction))
+        return self._done(self.surface.scroll(direction))
 
     @tool
     def back(self) -> str:
         """Go back to the page before this one."""
-        if not self._surface.app.history:
+        if not self.surface.app.history:
             return "Error: back: there is no page to go back to."
-        return self._done(self._surface.back())
+        return self._done(self.surface.back())
 
     toolset = (click, type, select, press, scroll, back)
 
     def _node(self, mark: int) -> Node:
-        return self._surface.screen.marks[mark - 1]
+        return self.surface.screen.marks[mark - 1]
 
     def _wrong(self, mark: int, kind: str = "") -> str:
         """What is wrong with using this mark, "" for nothing."""
-        marks = self._surface.screen.marks
+        marks = self.surface.screen.marks
         if not 1 <= mark <= len(marks):
             return f"Error: there is no mark {str(mark)[:20]}; there are 1 to {len(marks)}."
         node = marks[mark - 1]
@@ -167,8 +167,8 @@ class GuiEnv(ToolEnv):
     @override
     def begin(self, task: Task) -> str:
         head = super().begin(task)
-        self._surface.start(APPS[task.metadata["app"]](task.metadata["data"], task.metadata["goal"]))
-        text = self._surface.text()
+        self.surface.start(APPS[task.metadata["app"]](task.metadata["data"], task.metadata["goal"]))
+        text = self.surface.text()
         self._transcript.append(text)
         return f"{head}\n\n{text}"
 
@@ -187,7 +187,7 @@ class GuiEnv(ToolEnv):
         """The screen after the last of the calls, and before it what went wrong."""
         if parsed.error:
             return self.refuse(parsed.error)
-        app, errors, valid, solved = self._surface.app, list[str](), True, False
+        app, errors, valid, solved = self.surface.app, list[str](), True, False
         for call in parsed.calls:
             result, right = self._use(call)
             valid = valid and right
@@ -196,7 +196,7 @@ class GuiEnv(ToolEnv):
             solved = app.solved
             if app.over or solved:
                 break
-        text = "\n".join((*errors, self._surface.text()))
+        text = "\n".join((*errors, self.surface.text()))
         if not (app.over or solved):
             return Transition(text, role="tool", valid=valid)
         outcome = float(solved)
@@ -205,8 +205,8 @@ class GuiEnv(ToolEnv):
     @override
     def expert_action(self) -> str:
         """What the app's expert does next, from wherever it stands."""
-        name, key, words = self._surface.app.next_step()
-        mark = self._surface.screen.mark_of(key)
+        name, key, words = self.surface.app.next_step()
+        mark = self.surface.screen.mark_of(key)
         arguments = {
             "click": {"mark": mark},
             "type": {"mark": mark, "text": words},
@@ -219,7 +219,7 @@ class GuiEnv(ToolEnv):
 
     @override
     def close(self) -> None:
-        self._surface.close()
+        self.surface.close()
         super().close()
 
 

@@ -105,8 +105,9 @@ function shown(node, path) {
   } else if (kind === "dialog") element.setAttribute("aria-label", label);
   else if (children.length || !label) sync(element, children.map((child, index) => shown(child, `${path}.${index}`)));
   else {
-    put(element, "textContent", label);
+    put(element, "textContent", kind === "button" && value || label);
     if (kind === "button") put(element, "disabled", off);
+    if (kind === "button" && value) element.setAttribute("aria-label", label);
     if (kind === "tab") element.setAttribute("aria-selected", on);
     if (kind === "text") put(element, "className", on ? "note" : "");
   }

@@ -18,6 +18,8 @@ COLUMNS = "ABCDEF"
 HEADS = ("Name", "Rent", "Food", "Travel", "Phone", "Other")
 COSTS = {"set": 3, "clear": 2, "total": 3, "largest": 3, "copy": 3}
 """What can be asked for, and how many actions it takes."""
+_BLANK = "\u00a0"
+"""On the face of an empty cell."""
 _FUNCTION = re.compile(r"=(SUM|MAX|MIN)\(([A-F])(\d{1,2}):([A-F])(\d{1,2})\)", re.IGNORECASE)
 
 
@@ -59,8 +61,8 @@ class Sheet(App):
             shown.append(text(str(row)))
             for column in COLUMNS:
                 name = f"{column}{row}"
-                label = f"{name}: {value_of(self.data['cells'], name)}".rstrip()
-                shown.append(button(f"cell/{name}", label))
+                value = value_of(self.data["cells"], name)
+                shown.append(button(f"cell/{name}", f"{name}: {value}" if value else name, face=value or _BLANK))
         return grid(7, shown, cells=True)
 
     @override

@@ -88,7 +88,7 @@ class LiteSurface:
         twin._focus = self._focus
         if hasattr(self, "app"):
             twin.app = self.app.twin()
-            twin.screen = Screen(list(self.screen.lines), list(self.screen.marks), self.screen.where)
+            twin.screen = Screen(list(self.screen.lines), list(self.screen.marks), self.screen.blocks)
         return twin
 
     def _focused(self, mark: int) -> Node:
@@ -102,17 +102,15 @@ class LiteSurface:
 
     def _redraw(self, mark: int) -> None:
         if mark:
-            at, node = self.screen.where[mark - 1], self.screen.marks[mark - 1]
-            indent = self.screen.lines[at].partition("[")[0]
-            self.screen.lines[at] = f"{indent}[{mark}] {node.body}{' focused' if node.key == self._focus else ''}"
+            node = self.screen.marks[mark - 1]
+            self.screen.changed(mark, node, focused=node.key == self._focus)
 
     def _input(self, mark: int, node: Node, value: str) -> None:
         """Most often only the field itself looks different then."""
         if self.app.handle(Event("input", node.key, value)):
             self._show()
         else:
-            self.screen.marks[mark - 1] = node
-            self._redraw(mark)
+            self.screen.changed(mark, node, focused=True)
 
     def _happen(self, event: Event) -> None:
         self.app.handle(event)

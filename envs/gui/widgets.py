@@ -80,14 +80,23 @@ class Node:
         return self
 
 
+class Block(NamedTuple):
+    """A rendered node; the first mark in it is given."""
+
+    lines: list[str]
+    marks: list[Node]
+    keys: list[str]
+    where: list[int]
+    """The lines of the marks."""
+
+
 class Screen(NamedTuple):
     """A rendered screen."""
 
     lines: list[str]
     marks: list[Node]
     """The widgets that can be used; the first has mark 1."""
-    where: list[int]
-    """Their lines."""
+    blocks: list[Block]
 
     @property
     def text(self) -> str:
@@ -95,10 +104,28 @@ class Screen(NamedTuple):
 
     def mark_of(self, key: str) -> int:
         """The mark of a key, 0 if there is none."""
-        for mark, node in enumerate(self.marks, 1):
-            if node.key == key:
-                return mark
+        before = 1
+        for block in self.blocks:
+            if key in block.keys:
+                return before + block.keys.index(key)
+            before += len(block.keys)
         return 0
+
+    def line_of(self, mark: int) -> int:
+        """The index of its line."""
+        before, at = 0, mark - 1
+        for block in self.blocks:
+            if at < len(block.where):
+                return before + block.where[at]
+            before, at = before + len(block.lines), at - len(block.where)
+        raise IndexError(mark)
+
+    def changed(self, mark: int, node: Node, *, focused: bool) -> None:
+        """Put a widget in the place of another."""
+        at = self.line_of(mark)
+        self.marks[mark - 1] = node
+        indent = self.lines[at].partition("[")[0]
+        self.lines[at] = f"{indent}[{mark}] {node.body}{' focused' if focused else ''}"
 
 
 @_remembered
@@ -113,8 +140,9 @@ def text(label: str, *, new: bool = False) -> Node:
 
 
 @_remembered
-def button(key: str, label: str, *, off: bool = False) -> Node:
-    return Node("button", key, label, off=off)
+def button(key: str, label: str, *, off: bool = False, face: str = "") -> Node:
+    """`face`: what is seen on it, if not its label."""
+    return Node("button", key, label, face, off=off)
 
 
 @_remembered
@@ -172,23 +200,31 @@ def dialog(label: str, *children: Node) -> Node:
 
 def screen_of(nodes: Sequence[Node], focus: str = "") -> Screen:
     """Render; `focus` is the key of the widget that has the keyboard."""
-    lines, marks, where = list[str](), list[Node](), list[int]()
+    lines, marks, blocks = list[str](), list[Node](), list[Block]()
     modal = next((node for node in nodes if node.kind == "dialog"), None)
-    mark = 0
-    for top in nodes:
-        live = modal is None or top is modal
-        for indent, node in top.flat:
-            if live and node.marked:
-                mark += 1
-                marks.append(node)
-                where.append(len(lines))
-                lines.append(f"{indent}[{mark}] {node.body}")
-            else:
-                lines.append(indent + node.body)
-    screen = Screen(lines, marks, where)
+    for node in nodes:
+        block = _block(node, len(marks) + 1, modal is None or node is modal)
+        lines += block.lines
+        marks += block.marks
+        blocks.append(block)
+    screen = Screen(lines, marks, blocks)
     if focus and (mark := screen.mark_of(focus)):
-        lines[where[mark - 1]] += " focused"
+        lines[screen.line_of(mark)] += " focused"
     return screen
+
+
+@lru_cache(1 << 10)
+def _block(top: Node, mark: int, live: bool) -> Block:
+    """`live`: whether it can be used. Of what stays where it is the very lines stay."""
+    lines, marks, where = list[str](), list[Node](), list[int]()
+    for indent, node in top.flat:
+        if live and node.marked:
+            where.append(len(lines))
+            lines.append(f"{indent}[{mark + len(marks)}] {node.body}")
+            marks.append(node)
+        else:
+            lines.append(indent + node.body)
+    return Block(lines, marks, [node.key for node in marks], where)
 
 
 def _body(node: Node) -> str:

@@ -26,7 +26,7 @@ needs_browser = pytest.mark.usefixtures("browser")
 
 def any_action(env: GuiEnv, rng: np.random.Generator) -> str:
     """Something a person could do, wise or not: the expert's, or anything with any mark."""
-    call, marks, chance = env.format.call, env._surface.screen.marks, rng.random()
+    call, marks, chance = env.format.call, env.surface.screen.marks, rng.random()
     if chance < 0.25:
         return env.expert_action()
     for share, name, key, values in (
@@ -92,7 +92,7 @@ def test_keys_are_unique_and_screens_consistent(name: str) -> None:
     for seed in range(6):
         for action in walk(env, seed, 1 + seed % 5, wild=True):
             env.step(action)
-            surface = env._surface
+            surface = env.surface
             keys = [node.key for node in surface.screen.marks]
             assert len(set(keys)) == len(keys)
             assert surface.text() == screen_of(surface.app.tree(), surface._focus).text  # pyright: ignore
@@ -131,7 +131,7 @@ def test_nothing_is_solved_before_anything_is_done(name: str) -> None:
     env = GuiLite(apps=[name])
     for seed in range(10):
         env.reset(seed=seed, options={"difficulty": 1 + seed % 5})
-        assert not env._surface.app.solved
+        assert not env.surface.app.solved
         assert env.task.metadata["app"] == name and env.turn_limit(env.task) > env.task.metadata["steps"]
 
 
@@ -154,11 +154,11 @@ def test_only_the_data_count() -> None:
 def test_a_wrong_order_ends_the_episode_without_reward() -> None:
     env = GuiLite(apps=["flight"])
     env.reset(seed=3, options={"difficulty": 1})
-    call, screen = env.format.call, lambda: env._surface.screen
+    call, screen = env.format.call, lambda: env.surface.screen
     wrong = next(
         i for i in range(len(env.task.metadata["data"]["flights"])) if i != env.task.metadata["goal"]["booking"]["flight"]
     )
-    app = env._surface.app
+    app = env.surface.app
     app.go(f"form/{wrong}")
     env.step(call("press", {"key": "Escape"}))
     _, reward, terminated, _, info = env.step(call("click", {"mark": screen().mark_of("book/")}))
@@ -183,15 +183,15 @@ def test_marks_that_cannot_be_used() -> None:
         (call("press", {"key": "F5"}), "key"),
         ("<answer>done</answer>", "There is nothing to answer"),
     ):
-        before = env._surface.text()
+        before = env.surface.text()
         observation, reward, *_ = env.step(action)
-        assert words in observation and reward == 0.0 and env._surface.text() == before
+        assert words in observation and reward == 0.0 and env.surface.text() == before
 
 
 def test_several_calls_in_one_reply() -> None:
     env = GuiLite(apps=["mail"])
     env.reset(seed=0)
-    call, compose = env.format.call, env._surface.screen.mark_of("compose/")
+    call, compose = env.format.call, env.surface.screen.mark_of("compose/")
     observation, *_ = env.step(
         call("click", {"mark": compose}) + call("type", {"mark": 7, "text": "Ada"}) + call("type", {"mark": 8, "text": "Hi"})
     )
@@ -210,7 +210,7 @@ def test_wrong_apps() -> None:
 def test_an_apps_twin_is_its_own() -> None:
     env = GuiLite(apps=["mail"])
     env.reset(seed=0)
-    app: App = env._surface.app
+    app: App = env.surface.app
     twin = app.twin()
     twin.handle(Event("click", "compose/"))
     twin.handle(Event("input", "field/to", "x"))
@@ -260,7 +260,7 @@ def test_points_pictures_and_forks() -> None:
         twin = fork(gui)
         same, other = gui.step(call("back", {})), twin.step(call("back", {}))
         assert same[0]["text"] == other[0]["text"] and '"Profile" selected' in same[0]["text"]
-        twin.step(call("type", {"mark": gui._surface.screen.mark_of("field/text_0"), "text": "only here"}))
+        twin.step(call("type", {"mark": gui.surface.screen.mark_of("field/text_0"), "text": "only here"}))
         assert "only here" not in gui.step(call("press", {"key": "Escape"}))[0]["text"]
         twin.close()
     finally:
@@ -294,8 +294,8 @@ def test_a_broken_page_is_a_failure_and_the_next_episode_works() -> None:
     gui = Gui(apps=["shop"])
     try:
         gui.reset(seed=0)
-        assert gui._surface._session is not None
-        gui._surface._session.close()
+        assert gui.surface._session is not None
+        gui.surface._session.close()
         with pytest.raises(EnvFailure):
             gui.step(gui.format.call("click", {"mark": 1}))
         assert "heading" in gui.reset(seed=0)[0]
