@@ -51,8 +51,8 @@ class Recipe:
 
     def context(self) -> bytes:
         """The build context as a tar: always the same bytes for the same files."""
-        worker = [_SERVERS / "python/worker.py", _SERVERS / "sql/worker.py"]
-        files = [_SERVERS / _DOCKERFILE, *worker, *sorted((_SERVERS / "guest").glob("*.py"))]
+        workers = [_SERVERS / name for name in ("python/worker.py", "sql/worker.py", "sql/duck.py")]
+        files = [_SERVERS / _DOCKERFILE, *workers, *sorted((_SERVERS / "guest").glob("*.py"))]
         named = [(str(f.relative_to(_SERVERS)), f) for f in files if f.exists()]
         named += [(f"wheels/{f.name}", f) for f in sorted(self.wheels.glob("*.whl"))] if self.wheels else []
         buffer = io.BytesIO()
