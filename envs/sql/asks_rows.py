@@ -126,7 +126,7 @@ def _values(draws: Draws, schema: Schema, joined: bool) -> Ask:
     base: Role = draws.pick(_CHILDREN) if joined else draws.pick(("entity", "person"))
     scope = Scope(draws, schema, base)
     value = scope.known(scope.term(draws.pick(("person", "group")) if base == "event" else base, "choice"))
-    narrowed(scope, own=1, far=joined + (base == "event"))
+    narrowed(scope, own=1 + (not joined), far=joined + (base == "event"))
     query = f"SELECT DISTINCT {value.sql} {scope.source()}"
     return Ask(
         f"Which values of the {value.text} occur among the {scope.noun()}? Each once.", [value.text], query, scopes=[scope]
