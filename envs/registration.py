@@ -17,6 +17,7 @@ BUILT_IN = {
     "turnwise/MathTools-v0": "turnwise.envs.math.math_tools:MathTools",
     "turnwise/RandomCalculation-v0": "turnwise.envs.math.random_calculation:RandomCalculation",
     "turnwise/TryAgain-v0": "turnwise.envs.math.try_again:TryAgain",
+    "turnwise/CodeWrite-v0": "turnwise.envs.code.code_write:CodeWrite",
     "turnwise/Gui-v0": "turnwise.envs.gui.gui:Gui",
     "turnwise/GuiLite-v0": "turnwise.envs.gui.gui_lite:GuiLite",
     "turnwise/Lookup-v0": "turnwise.envs.search.lookup:Lookup",

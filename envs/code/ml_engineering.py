@@ -111,6 +111,8 @@ class MLEngineering(ToolEnv):
             return f"Error: seconds must be from 1 to {self.most_s}, got {seconds}."
         if seconds > self.left:
             return f"Error: only {self.left} seconds of the budget are left, {seconds} were asked for."
+        if not self.ran:
+            self._python.restart(self.task.id, self._data.files)
         self.left -= seconds
         self.ran = (*self.ran, code)
         text, _ = self._python.run(code, float(seconds))
@@ -157,7 +159,7 @@ class MLEngineering(ToolEnv):
     def begin(self, task: Task) -> str:
         self.left = 20 * len(task.metadata["spec"]["parts"]) + 40 if self.seconds is None else self.seconds
         self.ran, self.marks, self._predicted = (), (), None
-        self._python.restart(task.id, self._data.files)
+        self._python.restart(task.id)
         return super().begin(task)
 
     @override

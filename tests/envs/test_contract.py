@@ -9,6 +9,9 @@ from turnwise.envs.testing import check_turn_env
 from turnwise.envs.testing.kit import PROBES, RULES
 
 TASKS = {
+    "turnwise/CodeRepair-v0": 2,
+    "turnwise/CodeWrite-v0": 2,
+    "turnwise/MLEngineering-v0": 1,
     "turnwise/Lookup-v0": 200,
     "turnwise/MathTools-v0": 2,
     "turnwise/MaskedSearch-v0": 15,
@@ -16,7 +19,13 @@ TASKS = {
     "turnwise/SQL-v0": 2,
 }
 """Train and test tasks per level that the expert plays; 50 where not said, fewer where each opens a session or builds a world."""
-LEVELS = {"turnwise/MathTools-v0": (1, 3), "turnwise/SQL-v0": (1, 6)}
+LEVELS = {
+    "turnwise/CodeRepair-v0": (1, 3),
+    "turnwise/CodeWrite-v0": (1, 3),
+    "turnwise/MLEngineering-v0": (1, 2),
+    "turnwise/MathTools-v0": (1, 3),
+    "turnwise/SQL-v0": (1, 6),
+}
 """All of them where not said; `python -m turnwise.envs.testing ID` checks all."""
 
 IDS = [env_id for env_id in ids() if env_id != "turnwise/Gui-v0"]
