@@ -449,6 +449,21 @@ def test_forks_that_are_refused(code: str, why: str) -> None:
     in_session(test)
 
 
+def test_a_fork_is_a_process_like_any_other() -> None:
+    async def test(cells: Cells) -> None:
+        await cells.value("import os, signal, subprocess, threading\ngot = []\n_ = signal.signal(10, lambda *_: got.append(1))")
+        (twin,) = await cells.fork("b")
+        (grandchild,) = await twin.fork("c")
+        for each in (cells, twin, grandchild):
+            assert await each.value("os.getppid(), threading.get_native_id() == os.getpid()") == "(1, True)"
+            assert "ChildProcessError" in (await each.run("os.wait()")).err
+            assert await each.value("signal.pthread_kill(threading.main_thread().ident, 10); os.getpid(); got") == "[1]"
+            threaded = "t = threading.Thread(target=got.append, args=(2,)); t.start(); t.join(); subprocess.run(['true']).returncode, got"
+            assert await each.value(threaded) == "(0, [1, 2])"
+
+    in_session(test)
+
+
 def test_64_branches_of_one_state() -> None:
     async def test(cells: Cells) -> None:
         await cells.value("state = list(range(1000)); open('f', 'w').write('base')")

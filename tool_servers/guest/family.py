@@ -124,6 +124,8 @@ class Family:
     def twin(self, member: Member) -> Member:
         """A fork, ready. While init's helper makes namespaces with a copy of the files, the process forks itself; then the new
         one moves there."""
+        if self._group:
+            self._group.pace(Pace.USUAL)  # its last call may have left it behind all others
         grown = self.accounts.grow(list(self.members.values()))
         pipes = Pipes.make()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
