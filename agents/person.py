@@ -46,7 +46,7 @@ def usage(env: TurnEnv) -> str:
         rows = [
             ("= TEXT", "give the final answer"),
             *map(_signature, env.tools),
-            ("```", "begins a text of several lines, such as code, and ends it"),
+            *((f"{tool['name']} ```", "an argument of several lines, which another ``` ends") for tool in env.tools[:1]),
             *rows,
         ]
     width = max(len(typed) for typed, _ in rows)
