@@ -233,7 +233,6 @@ def test_what_cannot_be_opened_leaves_nothing() -> None:
     async def main() -> None:
         async with sandbox() as made:
             for wrong in (
-                SessionSpec("bad id!"),
                 SessionSpec("path", files={"../x": b""}),
                 SessionSpec("settings", settings={"no": "such"}),
             ):
