@@ -1,0 +1,1 @@
+../../turnwise/__main__.py
