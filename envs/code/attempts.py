@@ -113,8 +113,8 @@ class CodeEnv(FileQuestions):
             return self.refuse(f"No code was found in the reply. {self._how}")
         if problem.name not in code:
             return self.refuse(f"The code defines no function `{problem.name}`.")
-        self.tried += 1
         verdict = self.judge.attempt(problem, code)
+        self.tried += 1
         if verdict.solved:
             return Transition("Solved: all tests passed.", 1.0 - self.paid, True, 1.0, {"answer": 1.0 - self.paid})
         earned = self.progress * max(0.0, verdict.share - problem.floor) / (1.0 - problem.floor) if problem.floor < 1.0 else 0.0

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -160,6 +162,20 @@ def test_where_the_code_of_a_reply_is(reply: str, code: str) -> None:
 def test_wrong_options(options: dict[str, Any], kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         CodeWrite(**options)
+
+
+@pytest.mark.parametrize("cls", [CodeWrite, CodeRepair, MLEngineering])
+def test_the_tables_of_levels_hold(cls: type[TurnEnv]) -> None:
+    """Steps or parts, and turn limits; make_envs.py measures the turns."""
+    doc = sys.modules[cls.__module__].__doc__ or ""
+    rows = [[int(x) for x in row.split()] for row in doc.split("\n") if re.fullmatch(r" +[1-6]( +[0-9]+)+", row)]
+    env = cls()
+    assert [row[0] for row in rows] == list(env.levels)
+    for row in rows:
+        env.reset(seed=0, options={"difficulty": row[0]})
+        assert env.turn_limit(env.task) == row[-1]
+        made = env.task.metadata["spec"]["parts"] if cls is MLEngineering else re.findall(r"^[0-9]\.", env.task.prompt, re.M)
+        assert len(made) == row[1]
 
 
 # --- CodeRepair --------------------------------------------------------------------------------------------------------
