@@ -73,8 +73,8 @@ class GuiEnv(ToolEnv):
         if wrong := self._wrong(mark, "textbox"):
             return wrong
         written = plain(text)
-        if len(written) > MAX_TYPED:
-            return f"Error: type: a field takes {MAX_TYPED} characters, got {len(written)}."
+        if (size := _size(written)) > MAX_TYPED:
+            return f"Error: type: a field takes {MAX_TYPED} characters, got {size}."
         return self._done(self.surface.type(mark, written))
 
     @tool
@@ -228,6 +228,11 @@ def plain(text: str) -> str:
     if not text.isascii():
         text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _size(text: str) -> int:
+    """Characters as a browser counts them: two for most emoji."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
 def _id_of(name: str, difficulty: int, seed: int) -> str:

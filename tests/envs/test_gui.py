@@ -39,7 +39,7 @@ def any_action(env: GuiEnv, rng: np.random.Generator) -> str:
     mark = int(rng.integers(len(marks))) + 1
     node = marks[mark - 1]
     if node.kind == "textbox" and chance < 0.9:
-        words = ("Zürich 🙂", "", "two  words", "=SUM(B2:B4)", "12", "x" * 150)
+        words = ("Zürich 🙂", "", "two  words", "=SUM(B2:B4)", "12", "x" * 150, '٣ e\u0301 👨‍👩‍👧 "q" \\ <b>\ud800')
         return call("type", {"mark": mark, "text": words[int(rng.integers(len(words)))]})
     if node.kind == "combobox" and chance < 0.9:
         return call("select", {"mark": mark, "option": node.options[int(rng.integers(len(node.options)))]})
@@ -186,6 +186,14 @@ def test_marks_that_cannot_be_used() -> None:
         before = env.surface.text()
         observation, reward, *_ = env.step(action)
         assert words in observation and reward == 0.0 and env.surface.text() == before
+
+
+def test_a_field_takes_what_a_browser_counts_as_150() -> None:
+    env = GuiLite(apps=["settings"])
+    env.reset(seed=0)
+    call, mark = env.format.call, env.surface.screen.mark_of("field/text_0")
+    assert f'value="{"🙂" * 75}"' in env.step(call("type", {"mark": mark, "text": "🙂" * 75}))[0]
+    assert "a field takes 150 characters, got 152" in env.step(call("type", {"mark": mark, "text": "🙂" * 76}))[0]
 
 
 def test_several_calls_in_one_reply() -> None:
