@@ -55,7 +55,8 @@ def arguments_of(function: Callable[..., Any], name: str, words: Mapping[str, st
             raise ConfigError(f"tool {name}: parameter {key!r} needs a type hint, from which its schema is made.")
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         described = words.get(key) or _annotated(hints[key])
-        fields[f"a_{key}"] = (hints[key], Field(default, alias=key, **({"description": described} if described else {})))
+        field = Field(default, alias=key, description=described) if described else Field(default, alias=key)
+        fields[f"a_{key}"] = (hints[key], field)
         _check_type(name, key, hints[key])
     model = create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields)
     return Arguments(model, _parameters_schema(model))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -71,8 +71,11 @@ _PROCESS = getattr(random.random, "__self__", None)
 """The generator whose methods the functions of `random` are."""
 
 
-def _passed_on(name: str) -> Any:
-    return lambda *arguments, **options: getattr(_RANDOM, name)(*arguments, **options)
+def _passed_on(name: str) -> Callable[..., Any]:
+    def draw(*arguments: Any, **options: Any) -> Any:
+        return getattr(_RANDOM, name)(*arguments, **options)
+
+    return draw
 
 
 def lend_to(package: str) -> None:
