@@ -1,6 +1,7 @@
 """What a session uses, seen from outside, and the end of its processes."""
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -70,7 +71,7 @@ class Accounts:
         """Where no file system of its own bounds the session. Files that were removed count as long as they are open."""
         if self._folder is None:
             return None
-        used, files = _disk_used(self._folder)
+        used, files = _disk_used(self._folder, bounds.inodes)
         if used + more + sum(self._removed(pid) for pid in pids) > bounds.disk_mb << 20:
             return "disk", "error"
         return ("inodes", "error") if files > bounds.inodes else None
@@ -254,12 +255,20 @@ def _kind(about: os.stat_result) -> str:
     return next((name for test, name in kinds if test(mode)), "a kernel object")
 
 
-def _disk_used(folder: str) -> tuple[int, int]:
-    """Bytes, and number of files and folders."""
-    total = count = 0
-    for above, folders, names in os.walk(folder):
-        count += len(folders) + len(names)
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(above, name)).st_blocks * 512
+def _disk_used(folder: str, most: int) -> tuple[int, int]:
+    """Bytes, and number of files and folders; at most so many; what lies too deep counts as too many."""
+    total, count, folders = 0, 0, [folder]
+    while folders and count <= most:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        with contextlib.suppress(FileNotFoundError):
+                            total += entry.stat(follow_symlinks=False).st_blocks * 512
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return total, most + 1
     return total, count
