@@ -59,7 +59,10 @@ def _broken(draws: Draws, problem: Problem, count: int) -> list[str] | None:
             continue
         if share_passed(problem, with_bugs(problem.solution, [place])) == 1.0:
             continue
-        if chosen and share_passed(problem, with_bugs(problem.solution, [place, *chosen])) == 1.0:
+        together = with_bugs(problem.solution, [place, *chosen])
+        if together == with_bugs(problem.solution, chosen):
+            continue  # it stands in what an earlier bug took away
+        if chosen and share_passed(problem, together) == 1.0:
             continue
         chosen.insert(0, place)
         lines.add(edit.line)
