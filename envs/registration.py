@@ -18,6 +18,8 @@ BUILT_IN = {
     "turnwise/RandomCalculation-v0": "turnwise.envs.math.random_calculation:RandomCalculation",
     "turnwise/TryAgain-v0": "turnwise.envs.math.try_again:TryAgain",
     "turnwise/CodeWrite-v0": "turnwise.envs.code.code_write:CodeWrite",
+    "turnwise/MLEngineering-v0": "turnwise.envs.code.ml_engineering:MLEngineering",
+    "turnwise/CodeRepair-v0": "turnwise.envs.code.code_repair:CodeRepair",
     "turnwise/Gui-v0": "turnwise.envs.gui.gui:Gui",
     "turnwise/GuiLite-v0": "turnwise.envs.gui.gui_lite:GuiLite",
     "turnwise/Lookup-v0": "turnwise.envs.search.lookup:Lookup",
