@@ -18,8 +18,8 @@ BUILT_IN = {
     "turnwise/RandomCalculation-v0": "turnwise.envs.math.random_calculation:RandomCalculation",
     "turnwise/TryAgain-v0": "turnwise.envs.math.try_again:TryAgain",
     "turnwise/CodeWrite-v0": "turnwise.envs.code.code_write:CodeWrite",
-    "turnwise/MLEngineering-v0": "turnwise.envs.code.ml_engineering:MLEngineering",
     "turnwise/CodeRepair-v0": "turnwise.envs.code.code_repair:CodeRepair",
+    "turnwise/MLEngineering-v0": "turnwise.envs.code.ml_engineering:MLEngineering",
     "turnwise/Gui-v0": "turnwise.envs.gui.gui:Gui",
     "turnwise/GuiLite-v0": "turnwise.envs.gui.gui_lite:GuiLite",
     "turnwise/Lookup-v0": "turnwise.envs.search.lookup:Lookup",
@@ -27,7 +27,13 @@ BUILT_IN = {
     "turnwise/Router-v0": "turnwise.envs.search.router:Router",
     "turnwise/Search-v0": "turnwise.envs.search.search:Search",
     "turnwise/SQL-v0": "turnwise.envs.sql.sql:SQL",
+    "turnwise/FrozenLake-v0": "turnwise.envs.puzzles.frozen_lake:FrozenLake",
+    "turnwise/LightsOut-v0": "turnwise.envs.puzzles.lights_out:LightsOut",
+    "turnwise/Mastermind-v0": "turnwise.envs.puzzles.mastermind:Mastermind",
+    "turnwise/Maze-v0": "turnwise.envs.puzzles.maze:Maze",
+    "turnwise/SlidingTiles-v0": "turnwise.envs.puzzles.sliding_tiles:SlidingTiles",
     "turnwise/Sokoban-v0": "turnwise.envs.puzzles.sokoban:Sokoban",
+    "turnwise/TowerOfHanoi-v0": "turnwise.envs.puzzles.tower_of_hanoi:TowerOfHanoi",
 }
 ADAPTERS = {
     "turnwise/Gymnasium-v0": "turnwise.envs.adapters.gymnasium_env:GymnasiumEnv",
