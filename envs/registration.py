@@ -35,6 +35,7 @@ BUILT_IN = {
     "turnwise/Maze-v0": "turnwise.envs.puzzles.maze:Maze",
     "turnwise/SlidingTiles-v0": "turnwise.envs.puzzles.sliding_tiles:SlidingTiles",
     "turnwise/Sokoban-v0": "turnwise.envs.puzzles.sokoban:Sokoban",
+    "turnwise/Sudoku-v0": "turnwise.envs.puzzles.sudoku:Sudoku",
     "turnwise/TowerOfHanoi-v0": "turnwise.envs.puzzles.tower_of_hanoi:TowerOfHanoi",
 }
 ADAPTERS = {

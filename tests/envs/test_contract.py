@@ -17,6 +17,15 @@ TASKS = {
     "turnwise/MaskedSearch-v0": 15,
     "turnwise/Search-v0": 15,
     "turnwise/SQL-v0": 2,
+    "turnwise/Countdown-v0": 10,
+    "turnwise/FrozenLake-v0": 10,
+    "turnwise/KnightsAndKnaves-v0": 10,
+    "turnwise/LightsOut-v0": 10,
+    "turnwise/Mastermind-v0": 10,
+    "turnwise/Maze-v0": 10,
+    "turnwise/SlidingTiles-v0": 10,
+    "turnwise/Sudoku-v0": 10,
+    "turnwise/TowerOfHanoi-v0": 10,
 }
 """Train and test tasks per level that the expert plays; 50 where not said, fewer where each opens a session or builds a world."""
 LEVELS = {
