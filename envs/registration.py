@@ -33,6 +33,7 @@ BUILT_IN = {
     "turnwise/LightsOut-v0": "turnwise.envs.puzzles.lights_out:LightsOut",
     "turnwise/Mastermind-v0": "turnwise.envs.puzzles.mastermind:Mastermind",
     "turnwise/Maze-v0": "turnwise.envs.puzzles.maze:Maze",
+    "turnwise/Minesweeper-v0": "turnwise.envs.puzzles.minesweeper:Minesweeper",
     "turnwise/SlidingTiles-v0": "turnwise.envs.puzzles.sliding_tiles:SlidingTiles",
     "turnwise/Sokoban-v0": "turnwise.envs.puzzles.sokoban:Sokoban",
     "turnwise/Sudoku-v0": "turnwise.envs.puzzles.sudoku:Sudoku",

@@ -71,7 +71,7 @@ class Countdown(Puzzle):
                 return _task(numbers, value, steps, difficulty)
 
     @override
-    def turn_limit(self, task: Task) -> int:
+    def turns(self, task: Task) -> int:
         """Twice the operations and 4."""
         return 2 * len(task.metadata["steps"]) + 4
 

@@ -81,7 +81,7 @@ class FrozenLake(Puzzle):
         return _random_lake(rng, split, difficulty)
 
     @override
-    def turn_limit(self, task: Task) -> int:
+    def turns(self, task: Task) -> int:
         """Twice the shortest way and 8; on slippery ice ten times it and 50."""
         length = int(task.metadata["length"])
         return 10 * length + 50 if self.slippery else 2 * length + 8

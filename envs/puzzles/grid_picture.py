@@ -36,7 +36,7 @@ def _tile(text: str, paper: Colour, ink: Colour) -> NDArray[np.uint8]:
     tile = np.empty((TILE, TILE, 3), np.uint8)
     tile[:] = paper
     tile[0], tile[:, 0] = tuple(c * 7 // 8 for c in paper), tuple(c * 7 // 8 for c in paper)
-    scale = min(4, (TILE - 4) // (4 * len(text) - 1)) if text else 0
+    scale = min(4, (TILE - 8) // (4 * len(text) - 1)) if text else 0
     if scale:
         dots = np.concatenate([_dots(character) for character in text.upper()], axis=1)[:, :-1].repeat(scale, 0).repeat(scale, 1)
         top, left = (TILE - dots.shape[0]) // 2, (TILE - dots.shape[1]) // 2

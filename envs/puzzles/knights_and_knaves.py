@@ -54,7 +54,7 @@ LEVELS: dict[int, tuple[int, int, int, int]] = {
 Claim = list[Any]
 """["knight", i], ["knave", i], ["alike", i, j], ["unlike", i, j], ["and", claim, claim] or ["or", claim, claim]."""
 
-_NAMES = (
+_NAMES: str = (
     "Ann Bob Cid Dora Emil Fay Gus Hana Ivo Jill Karl Lea Milo Nora Otto Pia Quinn Rosa Sven Tess Uma Vito Wanda Xaver "
     "Yara Zeno Abel Bella Carlo Dina Egon Frida Gino Heidi Igor Jonas Kira Lars Mona Nils Olga Paul Rita Saul Tina Urs Vera Willi"
 )
@@ -94,7 +94,7 @@ class KnightsAndKnaves(Puzzle):
                 return _task(draws.shuffled(_NAMES.split())[:count], statements, knights, difficulty)
 
     @override
-    def turn_limit(self, task: Task) -> int:
+    def turns(self, task: Task) -> int:
         """The questions allowed, and one for the answer; a reply that is neither takes one too."""
         return LEVELS[task.difficulty][3] + 1
 

@@ -87,7 +87,7 @@ class LightsOut(Puzzle):
         raise ConfigError(f"LightsOut: no board of side {self.side} needs {low} to {high} presses; take a larger one.")
 
     @override
-    def turn_limit(self, task: Task) -> int:
+    def turns(self, task: Task) -> int:
         """Twice the fewest presses and 4."""
         return 2 * int(task.metadata["length"]) + 4
 

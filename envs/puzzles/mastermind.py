@@ -62,7 +62,7 @@ class Mastermind(Puzzle):
         return Task(task_id("mastermind", f"{letters} {code}"), prompt, code, difficulty, {"letters": letters, "code": code})
 
     @override
-    def turn_limit(self, task: Task) -> int:
+    def turns(self, task: Task) -> int:
         """The guesses allowed; a reply that is no guess takes one too."""
         return LEVELS[task.difficulty][2]
 

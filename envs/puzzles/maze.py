@@ -97,7 +97,7 @@ class Maze(Puzzle):
         raise ConfigError(f"Maze: no {split or ''} maze of level {difficulty} in {_TRIES} tries; ask for a smaller braid.")
 
     @override
-    def turn_limit(self, task: Task) -> int:
+    def turns(self, task: Task) -> int:
         """Twice the shortest way and 8."""
         return 2 * int(task.metadata["length"]) + 8
 

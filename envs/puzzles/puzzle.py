@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ _SOLVED = {"solved": 1.0}
 class Puzzle(TurnEnv):
     """A board that an agent changes by text.
 
-    Authors write `rules`, `place`, `board`, `cells` and what a TurnEnv needs beside `begin`: `generate`, `play`, `expert_action`.
+    Authors write `rules`, `place`, `turns`, `board`, `cells`, and `generate`, `play` and `expert_action` as for any TurnEnv.
     """
 
     metadata: dict[str, Any] = {**TurnEnv.metadata, "render_modes": ["ansi", "rgb_array"]}  # noqa: RUF012  (Gymnasium's)
@@ -57,16 +58,31 @@ class Puzzle(TurnEnv):
     def cells(self) -> Sequence[Sequence[Cell]]:
         """The board as a picture is made of it."""
 
+    @abstractmethod
+    def turns(self, task: Task) -> int:
+        """The turn limit of `task`; may raise what `place` may."""
+
+    @override
+    def turn_limit(self, task: Task) -> int:
+        with self._made_here(task):
+            return self.turns(task)
+
     @override
     def begin(self, task: Task) -> str:
-        try:
+        with self._made_here(task):
             self.place(task)
+        return f"{self.rules()}\n\n{self.opening()}" if self.instructions else self.opening()
+
+    @contextmanager
+    def _made_here(self, task: Task) -> Generator[None]:
+        """Tells of a task that is not one of this environment as a ConfigError."""
+        try:
+            yield
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"{type(self).__name__}: task {task.id!r} must be one that this environment made, got metadata "
                 f"{str(dict(task.metadata))[:200]} ({type(error).__name__}: {error}). Take tasks from env.task."
             ) from error
-        return f"{self.rules()}\n\n{self.opening()}" if self.instructions else self.opening()
 
     def opening(self) -> str:
         """The first board; with what is wanted of it, where that is a part of the task."""

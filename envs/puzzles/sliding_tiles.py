@@ -59,7 +59,7 @@ class SlidingTiles(Puzzle):
         return _task(tuple(names[tile - 1] for tile in start), names, difficulty)
 
     @override
-    def turn_limit(self, task: Task) -> int:
+    def turns(self, task: Task) -> int:
         """One and a half times a shortest solution, and 6."""
         length = int(task.metadata["length"])
         return length + length // 2 + 6

@@ -79,7 +79,7 @@ class Sudoku(Puzzle):
                 return _task(given, solution, difficulty)
 
     @override
-    def turn_limit(self, task: Task) -> int:
+    def turns(self, task: Task) -> int:
         """One and a half turns for each empty cell, and 6."""
         blanks = str(task.metadata["given"]).count("0")
         return blanks + blanks // 2 + 6

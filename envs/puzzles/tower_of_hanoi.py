@@ -69,7 +69,7 @@ class TowerOfHanoi(Puzzle):
                 return _task(sizes, start, goal, length, difficulty)
 
     @override
-    def turn_limit(self, task: Task) -> int:
+    def turns(self, task: Task) -> int:
         """One and a half times a shortest solution, and 6."""
         length = int(task.metadata["length"])
         return length + length // 2 + 6

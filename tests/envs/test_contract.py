@@ -23,6 +23,7 @@ TASKS = {
     "turnwise/LightsOut-v0": 10,
     "turnwise/Mastermind-v0": 10,
     "turnwise/Maze-v0": 10,
+    "turnwise/Minesweeper-v0": 10,
     "turnwise/SlidingTiles-v0": 10,
     "turnwise/Sudoku-v0": 10,
     "turnwise/TowerOfHanoi-v0": 10,
