@@ -97,7 +97,8 @@ class OpenEnvEnv(TurnEnv):
                 where = f"ws{self.url.removeprefix('http')}/ws"
                 self._connection = connect(where, open_timeout=self._reply_s, max_size=None, proxy=None)
                 self._socket = self._connection.__enter__()
-            self._socket.send(json.dumps({"type": kind, "data": data}))
+            with contextlib.suppress(needed("websockets.exceptions", "openenv").ConnectionClosed):
+                self._socket.send(json.dumps({"type": kind, "data": data}))  # closed: what was said before still counts
             answer = json.loads(self._socket.recv(timeout=self._reply_s))
         except Unsupported:
             raise

@@ -182,13 +182,14 @@ def _program(code: Any, text: str) -> str:
     with open("input.txt", "w", encoding="utf-8", newline="") as file:
         file.write(text)
     given = os.open("input.txt", os.O_RDONLY)
-    os.dup2(given, 0)
-    os.close(given)
+    if given:  # it is 0 where the program before has closed its own
+        os.dup2(given, 0)
+        os.close(given)
     before, raw = (sys.stdin, sys.stdout), io.BytesIO()
     sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = printed = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
     try:
-        exec(code, {"__name__": "__main__", "__builtins__": builtins})
+        exec(code, {"__name__": "__main__", "__builtins__": builtins, "exit": sys.exit, "quit": sys.exit})
     except SystemExit as end:
         if end.code not in (None, 0):
             raise

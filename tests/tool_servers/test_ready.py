@@ -16,16 +16,18 @@ from turnwise.tool_servers.sandbox.protocol import SessionSpec, Status
 LOOK = "import os, random; (sorted(os.listdir('/work')), os.listdir('/tmp'), [n for n in dir() if n == 'mine'], random.random())"
 
 
-def zygote() -> psutil.Process:
-    return next(p for p in psutil.Process().children() if "boot.py" in " ".join(p.cmdline()))
+def zygote(sandbox: EmbeddedSandbox) -> psutil.Process:
+    """Of this sandbox: the process may have others."""
+    (task,) = sandbox._zygotes.values()
+    return psutil.Process(task.result().zygote.pid)
 
 
-def below() -> set[int]:
-    return {p.pid for p in zygote().children(recursive=True)}
+def below(sandbox: EmbeddedSandbox) -> set[int]:
+    return {p.pid for p in zygote(sandbox).children(recursive=True)}
 
 
-def inits() -> set[int]:
-    return {p.pid for p in zygote().children() if process_one(p.pid) and p.children()}
+def inits(sandbox: EmbeddedSandbox) -> set[int]:
+    return {p.pid for p in zygote(sandbox).children() if process_one(p.pid) and p.children()}
 
 
 async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -37,15 +39,15 @@ async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
 def test_the_same_processes_before_and_after() -> None:
     async def main() -> None:
         async with EmbeddedSandbox() as sandbox:
-            before, fds = below(), 0
+            before, fds = below(sandbox), 0
             for turn in range(3):
                 sessions = await asyncio.gather(*(sandbox.open(SessionSpec(f"s{turn}-{i}")) for i in range(4)))
                 (twin,) = await sessions[0].fork([f"t{turn}"])
                 await asyncio.gather(*(s.close() for s in (twin, *sessions)))
-                await until(lambda: below() == before)
-                (supervisor,) = (p for p in zygote().children() if os.getsid(p.pid) != p.pid)
+                await until(lambda: below(sandbox) == before)
+                (supervisor,) = (p for p in zygote(sandbox).children() if os.getsid(p.pid) != p.pid)
                 fds = fds or supervisor.num_fds()
-                assert supervisor.num_fds() == fds and zygote().num_fds() <= fds + 4
+                assert supervisor.num_fds() == fds and zygote(sandbox).num_fds() <= fds + 4
 
     asyncio.run(main())
 
@@ -74,14 +76,14 @@ def test_blank_sessions_are_handed_out_once_with_what_was_asked_for() -> None:
     async def main() -> None:
         async with EmbeddedSandbox(ready=2) as sandbox:
             first = [await sandbox.open(SessionSpec(f"a{i}")) for i in range(2)]
-            await until(lambda: len(inits()) == 4)
-            blank = inits()
+            await until(lambda: len(inits(sandbox)) == 4)
+            blank = inits(sandbox)
             spec = {"files": {"given": b""}}
             sessions = await asyncio.gather(
                 *(sandbox.open(SessionSpec(f"b{i}", seed=i // 2, files=spec["files"])) for i in range(4)),
                 sandbox.open(SessionSpec("other", limits=Limits(disk_mb=1))),
             )
-            assert blank <= inits()  # they became sessions
+            assert blank <= inits(sandbox)  # they became sessions
             looks = [(await s.call(1, "python", {"code": LOOK + "; mine = 1"})).err for s in sessions]
             assert looks == [""] * 5
             draws = [(await s.call(2, "python", {"code": "random.random()"})).value for s in sessions[:4]]
@@ -89,7 +91,7 @@ def test_blank_sessions_are_handed_out_once_with_what_was_asked_for() -> None:
             size = await sessions[4].call(2, "python", {"code": "s = os.statvfs('/work'); s.f_blocks * s.f_frsize >> 20"})
             assert size.value == "1"
             await asyncio.gather(*(s.close() for s in (*first, *sessions)))
-            await until(lambda: len(inits()) <= 2 and not inits() & blank)
+            await until(lambda: len(inits(sandbox)) <= 2 and not inits(sandbox) & blank)
 
     asyncio.run(main())
 
@@ -98,9 +100,9 @@ def test_a_blank_session_that_died_is_not_handed_out() -> None:
     async def main() -> None:
         async with EmbeddedSandbox(ready=1) as sandbox:
             first = await sandbox.open(SessionSpec("a"))
-            mine = inits()
-            await until(lambda: len(inits()) == 2)
-            (blank,) = inits() - mine
+            mine = inits(sandbox)
+            await until(lambda: len(inits(sandbox)) == 2)
+            (blank,) = inits(sandbox) - mine
             psutil.Process(blank).children()[0].kill()
             second = await sandbox.open(SessionSpec("b"))
             for session in (first, second):

@@ -55,15 +55,11 @@ class Ready:
         walls = _walls(fields["bounds"])
         self._asked[walls] += 1
         self._last = walls
-        link = None
         try:
-            link = await self._blank(walls) or self._alive_spare() or await self.zygote.connect()
-            answer, _ = await link.request("open", raw, patience_s=_START_S, **fields)
-            return link, answer
-        except BaseException:
-            if link is not None:
-                link.close()
-            raise
+            if (blank := await self._blank(walls)) is not None:
+                with contextlib.suppress(SandboxFailure):  # it died while it waited: then a fresh one
+                    return await _opened(blank, raw, fields)
+            return await _opened(self._alive_spare() or await self.zygote.connect(), raw, fields)
         finally:
             self._opening -= 1
             self._rested = time.monotonic()
@@ -160,6 +156,15 @@ class Ready:
             link.close()
             raise
         return link
+
+
+async def _opened(link: Link, raw: bytes, fields: dict[str, Any]) -> tuple[Link, dict[str, Any]]:
+    try:
+        answer, _ = await link.request("open", raw, patience_s=_START_S, **fields)
+    except BaseException:
+        link.close()
+        raise
+    return link, answer
 
 
 def _walls(bounds: dict[str, Any]) -> str:
