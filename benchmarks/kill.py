@@ -15,12 +15,15 @@ import json
 import os
 import platform
 import random
+import sys
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.tool_servers.attacks.backends import BACKENDS
 from tests.tool_servers.attacks.killing import (
