@@ -39,6 +39,8 @@ from turnwise.tool_servers.wire import (
 __all__ = ["Patience", "RemoteSandbox", "RemoteSession"]
 
 _UNIX = "unix:"
+_LONGEST = 7_500
+"""Of a path in a URL, in characters: aiohttp reads lines of 8,190 bytes."""
 _BROKEN = (aiohttp.ClientError, OSError, TimeoutError)
 """The answer did not come, or not whole."""
 _BUSY = (Kind.BUSY, Kind.STOPPING)
@@ -194,9 +196,14 @@ class RemoteSession:
 
     def _file(self, path: str) -> str:
         try:
-            return f"{self._path}/files?path={quote(os.fsencode(path), safe='')}"
+            name = quote(os.fsencode(path), safe="/")
         except UnicodeEncodeError:
             raise ConfigError(f"path {path!r}: expected a name that a file can have.") from None
+        if len(name) > _LONGEST:
+            raise ConfigError(
+                f"path {path[:40]!r}...: {len(name)} characters in a URL, and servers read {_LONGEST}; go by shorter names."
+            )
+        return f"{self._path}/files?path={name}"
 
     def _check_open(self) -> None:
         if self._closed:
