@@ -34,6 +34,14 @@ class Branching:
     def wish(self, *more: Grow) -> Branching:
         return replace(self, wishes=(*self.wishes, *more), begun=self.begun + len(more), live=self.live + len(more))
 
+    def ended(self) -> Branching:
+        """One live trajectory less."""
+        return replace(self, live=self.live - 1)
+
+    def filled(self, size: int) -> Branching:
+        """When nobody lives any more, what is left of `size` starts at the task."""
+        return self if self.live else self.wish(*[Grow()] * (size - self.begun))
+
     def asked(self) -> tuple[Sequence[Grow], Branching]:
         return self.wishes, replace(self, wishes=())
 

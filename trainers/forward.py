@@ -30,8 +30,7 @@ class Forward:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[N, H] -> [N, V] in float32 or wider, at the sampling temperature."""
-        logits = self._core.get_output_embeddings()(hidden)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32)) / self.temperature
+        return self._scaled(self._core.get_output_embeddings()(hidden))
 
     def __call__(self, tokens: Tensor, mask: Tensor, *, entropy: bool = True) -> tuple[Tensor, Tensor]:
         """[B, T] ids and bool mask -> ([B, T] log-probability of each masked token, [B, T] entropy there), 0 elsewhere, nats.
@@ -43,12 +42,21 @@ class Forward:
             logits = self.logits(self.hidden(tokens)[:, :-1][predicts])
         else:
             full = self.model(input_ids=tokens, use_cache=False).logits[:, :-1][predicts]
-            logits = full.to(torch.promote_types(full.dtype, torch.float32)) / self.temperature
+            logits = self._scaled(full)
+        chosen, spread = self._read(logits, tokens[:, 1:][predicts], entropy)
+        return _placed(chosen, predicts), _placed(spread, predicts)
+
+    def _scaled(self, logits: Tensor) -> Tensor:
+        """In float32 or wider, at the sampling temperature."""
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)) / self.temperature
+
+    def _read(self, logits: Tensor, ids: Tensor, entropy: bool) -> tuple[Tensor, Tensor]:
+        """[N, V] logits, [N] ids -> ([N] their log-probabilities, [N] entropies, without gradient unless `entropy`)."""
         logp = logits.log_softmax(-1)
-        chosen = logp.gather(1, tokens[:, 1:][predicts][:, None])[:, 0]
+        chosen = logp.gather(1, ids[:, None])[:, 0]
         with torch.set_grad_enabled(entropy and torch.is_grad_enabled()):
             spread = -(logp.exp() * logp).sum(-1)
-        return _placed(chosen, predicts), _placed(spread, predicts)
+        return chosen, spread
 
     @torch.no_grad()
     def _can_split(self) -> bool:

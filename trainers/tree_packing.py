@@ -148,12 +148,8 @@ class TreeForward(Forward):
         if self._split:
             logits = self.logits(self._run(self._core.base_model, forest)[0][0][before])
         else:
-            full = self._run(self.model, forest).logits[0][before]
-            logits = full.to(torch.promote_types(full.dtype, torch.float32)) / self.temperature
-        logp = logits.log_softmax(-1)
-        chosen = logp.gather(1, forest.tokens[nodes][:, None])[:, 0]
-        with torch.set_grad_enabled(entropy and torch.is_grad_enabled()):
-            spread = -(logp.exp() * logp).sum(-1)
+            logits = self._scaled(self._run(self.model, forest).logits[0][before])
+        chosen, spread = self._read(logits, forest.tokens[nodes], entropy)
 
         def placed(values: Tensor) -> Tensor:
             per_node = values.new_zeros(len(forest.tokens)).index_put((nodes,), values)

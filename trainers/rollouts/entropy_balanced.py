@@ -54,10 +54,10 @@ class EntropyBalanced:
 
     def tell(self, state: Branching, event: Event) -> Branching:
         if isinstance(event, Ended):
-            state = replace(state, live=state.live - 1)
+            state = state.ended()
             if state.begun == 1:
                 return state.wish(*[Grow()] * max(1, self.roots(event.trajectory) - 1))
-            return state if state.live else state.wish(*[Grow()] * (self.size - state.begun))
+            return state.filled(self.size)
         if not isinstance(event, Sampled) or event.node is None or not event.node.tool_calls or state.begun < 2:
             return state
         node = event.node

@@ -55,8 +55,7 @@ class EntropyBranching:
 
     def tell(self, state: Branching, event: Event) -> Branching:
         if isinstance(event, Ended):
-            state = replace(state, live=state.live - 1)
-            return state if state.live else state.wish(*[Grow()] * (self.size - state.begun))
+            return state.ended().filled(self.size)
         if not isinstance(event, Sampled) or event.node is None or not event.node.tool_calls or event.node in state.decided:
             return state
         node = event.node
