@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-from collections.abc import Generator, Mapping
-from typing import Any, Self
+from collections.abc import Mapping
 
+from typing_extensions import override
+
+from turnwise.envs.episode_session import LEASE_S, EpisodeSession, failing, new_id
 from turnwise.envs.sandboxes import level_named, shared_sandbox
-from turnwise.errors import EnvFailure, SandboxFailure
 from turnwise.tool_servers.sandbox.blocking import BlockingSession
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.profiles import profile_of
-from turnwise.tool_servers.sandbox.protocol import ForkRefused, SessionSpec, Status, ToolResult
+from turnwise.tool_servers.sandbox.protocol import SessionSpec, Status, ToolResult
 
 __all__ = ["PythonSession", "as_text"]
 
-LEASE_S = 3600.0
-"""Seconds without a call after which a forgotten session ends."""
 
-
-class PythonSession:
-    """Runs code for one episode after the other. A deep copy is a fork: by the sandbox, else by running the same code again."""
+class PythonSession(EpisodeSession[BlockingSession]):
+    """Runs code for one episode after the other. A copy that is no fork of the sandbox runs the same code again."""
 
     def __init__(self, *, profile: str, needs: str, wall_s: float) -> None:
         self.profile, self.needs = profile_of(profile).name, level_named(needs)
@@ -31,7 +27,6 @@ class PythonSession:
         self._files: Mapping[str, bytes] = {}
         self._calls: tuple[tuple[str, float | None], ...] = ()
         """What ran in this episode, and the seconds it was given."""
-        self._session: BlockingSession | None = None
 
     def restart(self, task: str, files: Mapping[str, bytes] | None = None) -> None:
         """A new episode: the next call finds nothing of the last one, but `files`. `task` seeds the session's generators."""
@@ -43,7 +38,7 @@ class PythonSession:
 
         `wall_s` shortens the seconds of this call.
         """
-        with _failing():
+        with failing():
             if self._session is None:
                 self._session = self._opened()
             result = self._session.call("python", {"code": code}, wall_s=wall_s)
@@ -54,48 +49,21 @@ class PythonSession:
         """A file that the code wrote; FileNotFoundError, or ConfigError for what is no regular file or larger."""
         if self._session is None:
             raise FileNotFoundError(path)
-        with _failing():
+        with failing():
             return self._session.get(path, max_bytes=max_bytes)
 
+    @override
     def close(self) -> None:
-        """End the session, if there is one. May be called again."""
-        session, self._session, self._calls = self._session, None, ()
-        if session is not None:
-            with contextlib.suppress(SandboxFailure):  # it is gone, which is what was wanted
-                session.close()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._session = None
-        if self._session is not None:
-            try:
-                with _failing():
-                    (twin._session,) = self._session.fork([_new_id()])
-            except ForkRefused:
-                pass  # its first call runs the same code again
-        return twin
+        self._calls = ()
+        super().close()
 
     def _opened(self) -> BlockingSession:
         seed = int.from_bytes(hashlib.blake2b(self._task.encode("utf-8", "replace"), digest_size=4).digest(), "big")
-        spec = SessionSpec(_new_id(), profile=self.profile, limits=self.limits, files=self._files, seed=seed, lease_s=LEASE_S)
+        spec = SessionSpec(new_id(), profile=self.profile, limits=self.limits, files=self._files, seed=seed, lease_s=LEASE_S)
         session = shared_sandbox(self.needs).open(spec)
         for code, wall_s in self._calls:
             session.call("python", {"code": code}, wall_s=wall_s)
         return session
-
-
-@contextlib.contextmanager
-def _failing() -> Generator[None]:
-    """A sandbox that broke is a failure of the environment."""
-    try:
-        yield
-    except SandboxFailure as failure:
-        raise EnvFailure(failure.kind, failure.detail) from failure
-
-
-def _new_id() -> str:
-    return f"episode-{os.urandom(12).hex()}"
 
 
 def as_text(result: ToolResult) -> str:

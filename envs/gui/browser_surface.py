@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import threading
 from collections.abc import Mapping
 from typing import Any, Self
 
+from typing_extensions import override
+
+from turnwise.envs.episode_session import LEASE_S, EpisodeSession, failing, new_id
 from turnwise.envs.gui.app import App, Event
 from turnwise.envs.gui.page import PAGE
 from turnwise.envs.gui.widgets import Screen, screen_of
@@ -24,8 +26,6 @@ __all__ = ["HEIGHT", "WIDTH", "BrowserSurface", "shared_browser"]
 WIDTH, HEIGHT = 1280, 800
 """Pixels of the page; every screen of every app fits into it."""
 URL = "http://app.test/"
-LEASE_S = 3600.0
-"""Seconds without a call after which a forgotten session ends."""
 _SETTINGS: Mapping[str, Any] = {"bundle": "gui", "start": URL, "width": WIDTH, "height": HEIGHT, "restart": "app.restart"}
 _shared: dict[int, BlockingSandbox] = {}
 _lock = threading.Lock()
@@ -42,14 +42,13 @@ def shared_browser() -> BlockingSandbox:
         return _shared[os.getpid()]
 
 
-class BrowserSurface:
+class BrowserSurface(EpisodeSession[BlockingSession]):
     """Does everything by the browser's own input, and lets the page say what came of it."""
 
     app: App
     screen: Screen
 
     def __init__(self) -> None:
-        self._session: BlockingSession | None = None
         self._text = ""
 
     def start(self, app: App) -> None:
@@ -85,12 +84,7 @@ class BrowserSurface:
         """PNG of the page."""
         return base64.b64decode(self._call("screenshot", {})["image"]["base64"])
 
-    def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            with contextlib.suppress(SandboxFailure):  # it is gone, which is what was wanted
-                session.close()
-
+    @override
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A context of its own that shows the same state."""
         twin = type(self)()
@@ -141,8 +135,6 @@ class BrowserSurface:
 
     def _opened(self) -> BlockingSession:
         limits = Limits(wall_s=30.0, calls=1_000_000, output_kb=256)
-        spec = SessionSpec(f"gui-{os.urandom(12).hex()}", "browser", limits=limits, settings=_SETTINGS, lease_s=LEASE_S)
-        try:
+        spec = SessionSpec(new_id(), "browser", limits=limits, settings=_SETTINGS, lease_s=LEASE_S)
+        with failing():
             return shared_browser().open(spec)
-        except SandboxFailure as failure:
-            raise EnvFailure(failure.kind, failure.detail) from failure

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from turnwise.envs.core import Split, Transition, TurnEnv, split_of
+from turnwise.envs.options import TurnOptions
 from turnwise.envs.puzzles.sokoban_levels import LENGTHS, difficulty_of, random_level
 from turnwise.envs.puzzles.sokoban_render import picture
 from turnwise.envs.puzzles.sokoban_rules import (
@@ -65,16 +66,13 @@ class Sokoban(TurnEnv):
     def __init__(
         self,
         *,
-        split: Split = "train",
-        difficulty: int | None = None,
-        max_turns: int | None = None,
-        render_mode: str | None = None,
         size: int = 7,
         boxes: int = 2,
         levels: str | os.PathLike[str] | None = None,
         moves_per_turn: int | None = None,
         box_reward: float = 0.0,
         instructions: bool = True,
+        **options: Unpack[TurnOptions],
     ) -> None:
         """`size` is the side of the board, walls included (6 to 10); `boxes` goes from 1 to 6, at most size - 2.
 
@@ -83,7 +81,7 @@ class Sokoban(TurnEnv):
         `moves_per_turn` limits the moves played of one reply (None: as many as it holds, up to 100).
         `instructions=False` leaves rules and legend out of the first observation.
         """
-        super().__init__(split=split, difficulty=difficulty, max_turns=max_turns, render_mode=render_mode)
+        super().__init__(**options)
         _check_int("size", size, 6, 10)
         _check_int("boxes", boxes, 1, min(6, size - 2))
         if moves_per_turn is not None:
@@ -96,7 +94,7 @@ class Sokoban(TurnEnv):
         self.instructions = instructions
         self._files = None if levels is None else load_levels(levels)
         self._path = "" if levels is None else os.fspath(levels)
-        self._any_difficulty = difficulty is None
+        self._any_difficulty = options.get("difficulty") is None
         self._asked_difficulty = False
         self._text = bytearray()
         self._man = 0

@@ -23,9 +23,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
 from turnwise.envs.core import Split, split_of
+from turnwise.envs.options import ToolOptions
 from turnwise.envs.search.lookup_world import LEVELS, answer_of, build_world, page_text, path_of, question_of
 from turnwise.envs.tool_env import ToolEnv
 from turnwise.envs.tools import tool
@@ -52,22 +53,10 @@ class Lookup(ToolEnv):
     def __init__(
         self,
         *,
-        split: Split = "train",
-        difficulty: int | None = None,
-        max_turns: int | None = None,
-        render_mode: str | None = None,
-        action_format: str = "hermes",
-        instructions: bool = True,
         style: Style = "plain",
+        **options: Unpack[ToolOptions],
     ) -> None:
-        super().__init__(
-            split=split,
-            difficulty=difficulty,
-            max_turns=max_turns,
-            render_mode=render_mode,
-            action_format=action_format,
-            instructions=instructions,
-        )
+        super().__init__(**options)
         if style not in STYLES:
             raise UnknownName("style of Lookup", str(style), STYLES)
         self.style: Style = style

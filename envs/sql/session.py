@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
+from turnwise.envs.episode_session import LEASE_S, EpisodeSession, failing, new_id
 from turnwise.envs.sandboxes import level_named, shared_sandbox
 from turnwise.envs.sql.worlds import Engine, World
-from turnwise.errors import ConfigError, EnvFailure, SandboxFailure
+from turnwise.errors import ConfigError
 from turnwise.tool_servers.sandbox.blocking import BlockingSession
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSpec, Status, ToolResult
@@ -24,12 +23,10 @@ __all__ = ["IN_PROCESS", "SqlSession"]
 IN_PROCESS = "process"
 """In place of a sandbox level: the same guarded connection in this process, several times as quick, for text that is trusted."""
 
-LEASE_S = 3600.0
-"""Seconds without a query after which a forgotten session ends."""
 _FILE = "data.sqlite"
 
 
-class SqlSession:
+class SqlSession(EpisodeSession["BlockingSession | _InProcess"]):
     """Queries on one database after the other. Nothing in a session can change, so a deep copy may also be opened anew."""
 
     def __init__(self, *, engine: Engine, needs: str, query_s: float) -> None:
@@ -39,7 +36,6 @@ class SqlSession:
         self.looking = Caps(max_rows=200, max_kb=64, query_s=query_s, count_rows=10_000)
         self.grading = replace(GRADING, query_s=query_s)
         self._world: Callable[[], World] | None = None
-        self._session: BlockingSession | _InProcess | None = None
 
     def restart(self, world: Callable[[], World]) -> None:
         """A new episode; `world` makes its database when the first query needs it."""
@@ -48,47 +44,23 @@ class SqlSession:
 
     def call(self, tool: str, arguments: Mapping[str, Any]) -> ToolResult:
         """A tool of the worker. Raises EnvFailure if the sandbox broke."""
-        try:
+        with failing():
             if self._session is None:
                 assert self._world is not None, "restart() comes first"
                 self._session = self._opened(self._world(), self.looking)
             return self._session.call(tool, arguments)
-        except SandboxFailure as failure:
-            raise EnvFailure(failure.kind, failure.detail) from failure
 
     def alone(self, world: World, sql: str) -> Mapping[str, Any] | str:
         """The whole result of a query on a database in a session that nobody has used, or why it has none."""
-        try:
+        with failing():
             session = self._opened(world, self.grading)
             try:
                 result = session.call("query", {"sql": sql})
             finally:
                 session.close()
-        except SandboxFailure as failure:
-            raise EnvFailure(failure.kind, failure.detail) from failure
         if result.status is Status.OK:
             return result.value
         return result.err if result.status is Status.ERROR else f"{result.status}: {result.err}"
-
-    def close(self) -> None:
-        """End the session, if there is one. May be called again."""
-        session, self._session = self._session, None
-        if session is not None:
-            with contextlib.suppress(SandboxFailure):  # it is gone, which is what was wanted
-                session.close()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        twin._session = None
-        if self._session is not None:
-            try:
-                (twin._session,) = self._session.fork([_new_id()])
-            except ForkRefused:
-                pass  # its first query opens another
-            except SandboxFailure as failure:
-                raise EnvFailure(failure.kind, failure.detail) from failure
-        return twin
 
     def _opened(self, world: World, caps: Caps) -> BlockingSession | _InProcess:
         content, needs = world.content, self.needs
@@ -107,7 +79,7 @@ class SqlSession:
         disk_mb = 64 + 2 * (len(files.get(_FILE, b"")) >> 20)
         limits = Limits(wall_s=caps.query_s + 10, calls=100_000, value_kb=2 * caps.max_kb, disk_mb=disk_mb)
         profile, asked = ("duckdb" if self.engine == "duckdb" else "sql"), (("data",) if data else ())
-        spec = SessionSpec(_new_id(), profile, limits, files, lease_s=LEASE_S, settings=settings, shared=asked)
+        spec = SessionSpec(new_id(), profile, limits, files, lease_s=LEASE_S, settings=settings, shared=asked)
         return shared_sandbox(needs, data).open(spec)
 
 
@@ -130,7 +102,3 @@ class _InProcess:
 
     def close(self) -> None:
         self._engine.close()
-
-
-def _new_id() -> str:
-    return f"sql-{os.urandom(12).hex()}"
