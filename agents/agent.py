@@ -48,6 +48,7 @@ class Reply:
     entropies: tuple[float, ...] = ()
     stop_reason: str = ""
     version: int = 0
+    versions: tuple[int, ...] = ()
 
 
 class Agent(Protocol):
@@ -94,7 +95,7 @@ class ModelAgent:
         sampling = replace(self.sampling, seed=moment.seed, stop_ids=stops, max_tokens=min(self.sampling.max_tokens, room))
         done = await self.engine.generate(prompt, sampling, moment.session)
         text = self.template.text(done.ids)
-        return Reply(text, context, done.ids, done.logprobs, done.entropies, done.stop_reason, done.version)
+        return Reply(text, context, done.ids, done.logprobs, done.entropies, done.stop_reason, done.version, done.versions)
 
     def context(self, moment: Moment) -> tuple[int, ...]:
         """[C] the ids that the observation adds to the conversation."""

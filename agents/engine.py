@@ -37,6 +37,8 @@ class Completion:
     """"stop" (a stop id was drawn) or "length" (max_tokens or the context window)."""
     version: int
     """Of the weights; the lowest if they changed on the way."""
+    versions: tuple[int, ...] = ()
+    """[A] of the weights that each id was sampled with, where they changed on the way; else empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

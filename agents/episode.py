@@ -159,6 +159,7 @@ class Episode:
             duration_s=duration_s,
             parent=self.leaf,
             given=given,
+            versions=reply.versions,
         )
         self._ids = (*self._ids, *reply.context_ids, *reply.action_ids)
         self._observation, self._role = observation, role

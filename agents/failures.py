@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from turnwise.errors import InfraError
-from turnwise.types import Failure
+from turnwise.errors import EngineFailure, InfraError, SandboxFailure
+from turnwise.types import Failure, Family
 
 __all__ = ["Broken", "call_env", "checked_reset", "checked_step", "failure_of"]
 
@@ -30,12 +30,16 @@ def failure_of(error: BaseException) -> Failure:
     match error:
         case Broken():
             return error.failure
+        case EngineFailure():
+            return Failure(error.kind, error.detail, Family.PROVIDER)
+        case SandboxFailure():
+            return Failure(error.kind, error.detail, Family.SANDBOX)
         case InfraError():
-            return Failure(error.kind, error.detail)
+            return Failure(error.kind, error.detail, Family.ENVIRONMENT)
         case TimeoutError():
-            return Failure("timeout", str(error) or "TimeoutError")
+            return Failure("timeout", str(error) or "TimeoutError", Family.TIMEOUT)
         case _:
-            return Failure("crash", f"{type(error).__name__}: {error}"[:500])
+            return Failure("crash", f"{type(error).__name__}: {error}"[:500], Family.TASK)
 
 
 async def call_env(call: Callable[[], T], *, inline: bool, deadline_s: float) -> T:
@@ -51,7 +55,7 @@ async def call_env(call: Callable[[], T], *, inline: bool, deadline_s: float) ->
     handed_over = _in_thread(call)
     await asyncio.wait([handed_over], timeout=deadline_s)
     if not handed_over.done():
-        raise Broken(Failure("timeout", f"the environment did not answer within {deadline_s:g} s"))
+        raise Broken(Failure("timeout", f"the environment did not answer within {deadline_s:g} s", Family.TIMEOUT))
     result, error = handed_over.result()
     if error is not None:
         raise Broken(failure_of(error)) from error
@@ -83,7 +87,7 @@ def _in_thread(call: Callable[[], T]) -> asyncio.Future[tuple[T | None, BaseExce
 def checked_reset(result: Any) -> tuple[str, Mapping[str, Any]]:
     """(observation, info) of a reset, or Broken: an environment's nonsense is its failure, not the model's."""
     if not (isinstance(result, tuple) and len(result) == 2):
-        raise Broken(Failure("nonsense", f"reset returned {type(result).__name__}, expected (observation, info)"))
+        raise _nonsense(f"reset returned {type(result).__name__}, expected (observation, info)")
     observation, info = result
     return _text(observation, "reset"), _mapping(info, "reset")
 
@@ -91,35 +95,37 @@ def checked_reset(result: Any) -> tuple[str, Mapping[str, Any]]:
 def checked_step(result: Any) -> tuple[str, float, bool, bool, Mapping[str, Any]]:
     """(observation, reward, terminated, truncated, info) of a step, or Broken."""
     if not (isinstance(result, tuple) and len(result) == 5):
-        raise Broken(Failure("nonsense", f"step returned {type(result).__name__}, expected a 5-tuple"))
+        raise _nonsense(f"step returned {type(result).__name__}, expected a 5-tuple")
     observation, reward, terminated, truncated, info = result
     ended, cut = _flag(terminated, "terminated"), _flag(truncated, "truncated")
     return _text(observation, "step"), _number(reward, "the reward"), ended, cut, _mapping(info, "step")
+
+
+def _nonsense(detail: str) -> Broken:
+    return Broken(Failure("nonsense", detail, Family.TASK))
 
 
 def _text(observation: Any, where: str) -> str:
     if isinstance(observation, Mapping):
         observation = observation.get("text")  # environments with pictures say {"text": ..., "image": ...}
     if not isinstance(observation, str):
-        raise Broken(Failure("nonsense", f"{where} returned an observation of type {type(observation).__name__}, expected str"))
+        raise _nonsense(f"{where} returned an observation of type {type(observation).__name__}, expected str")
     return observation
 
 
 def _mapping(info: Any, where: str) -> Mapping[str, Any]:
     """`info` with the keys that are read checked: `role`, `outcome`, `valid_action`, `reward_terms`."""
     if not isinstance(info, Mapping):
-        raise Broken(Failure("nonsense", f"{where} returned info of type {type(info).__name__}, expected a dict"))
+        raise _nonsense(f"{where} returned info of type {type(info).__name__}, expected a dict")
     known: dict[str, Any] = dict(cast("Mapping[str, Any]", info))
     if known.setdefault("role", "user") not in ("user", "tool"):
-        raise Broken(Failure("nonsense", f"{where} returned info['role'] = {known['role']!r}, expected 'user' or 'tool'"))
+        raise _nonsense(f"{where} returned info['role'] = {known['role']!r}, expected 'user' or 'tool'")
     if "outcome" in known:
         known["outcome"] = _number(known["outcome"], "info['outcome']")
     known["valid_action"] = _flag(known.get("valid_action", True), "info['valid_action']")
     terms = known.get("reward_terms") or {}
     if not isinstance(terms, Mapping):
-        raise Broken(
-            Failure("nonsense", f"{where} returned info['reward_terms'] of type {type(terms).__name__}, expected a dict")
-        )
+        raise _nonsense(f"{where} returned info['reward_terms'] of type {type(terms).__name__}, expected a dict")
     items = cast("Mapping[Any, Any]", terms).items()
     known["reward_terms"] = {str(name): _number(value, f"the reward term {name!r}") for name, value in items}
     return known
@@ -129,14 +135,14 @@ def _flag(value: Any, what: str) -> bool:
     try:
         return bool(value)
     except (TypeError, ValueError) as error:  # an array, say
-        raise Broken(Failure("nonsense", f"{what} is neither true nor false ({error})")) from error
+        raise _nonsense(f"{what} is neither true nor false ({error})") from error
 
 
 def _number(value: Any, what: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError) as error:
-        raise Broken(Failure("nonsense", f"{what} is {value!r}, expected a number"[:500])) from error
+        raise _nonsense(f"{what} is {value!r}, expected a number"[:500]) from error
     if not math.isfinite(number):
-        raise Broken(Failure("nonsense", f"{what} is {number}, expected a finite number"))
+        raise _nonsense(f"{what} is {number}, expected a finite number")
     return number

@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from turnwise.errors import ConfigError
-from turnwise.types import Failure, Stop, Task, Trajectory, Turn
+from turnwise.types import Failure, Family, Stop, Task, Trajectory, Turn
 
 __all__ = ["VERSION", "TrajectoryWriter", "read_groups", "read_trajectories", "write_trajectories"]
 
@@ -102,7 +103,7 @@ def encode(trajectories: Sequence[Trajectory]) -> str:
                 "seed": trajectory.seed,
                 "leaf": -1 if trajectory.leaf is None else turns[id(trajectory.leaf)],
                 "stop": trajectory.stop.value,
-                "failure": trajectory.failure and {"kind": trajectory.failure.kind, "detail": trajectory.failure.detail},
+                "failure": trajectory.failure and asdict(trajectory.failure),
                 "final": trajectory.final,
             }
         )
@@ -129,7 +130,7 @@ def decode(line: str) -> list[Trajectory]:
             int(row["seed"]),
             None if row["leaf"] == -1 else _at(turns, row["leaf"], "leaf"),
             Stop(row["stop"]),
-            None if row["failure"] is None else Failure(str(row["failure"]["kind"]), str(row["failure"]["detail"])),
+            None if row["failure"] is None else _failure(row["failure"]),
             str(row.get("final", "")),  # files from before it was kept have none
         )
         for row in data["trajectories"]
@@ -169,6 +170,7 @@ def _turn_row(turn: Turn, parent: int) -> dict[str, Any]:
         "version": turn.version,
         "duration_s": _number(turn.duration_s),
         **({"given": True} if turn.given else {}),
+        **({"versions": turn.versions} if turn.versions else {}),
     }
 
 
@@ -190,7 +192,13 @@ def _turn(row: Mapping[str, Any], turns: Sequence[Turn]) -> Turn:
         duration_s=float(row["duration_s"]),
         parent=None if row["parent"] == -1 else _at(turns, row["parent"], "parent"),
         given=bool(row.get("given", False)),
+        versions=tuple(map(int, row.get("versions", ()))),
     )
+
+
+def _failure(row: Mapping[str, Any]) -> Failure:
+    family = Family(row.get("family", Family.ENVIRONMENT))  # files from before there were families have none
+    return Failure(str(row["kind"]), str(row["detail"]), family)
 
 
 def _at(rows: Sequence[Any], index: Any, what: str) -> Any:

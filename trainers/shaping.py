@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from turnwise.agents.failures import failure_of
 from turnwise.errors import InfraError, UnknownName
 from turnwise.trainers.rewards.protocol import LearningShaper, Scene, Shaper, State
 from turnwise.types import Failure, Group, Stop, Trajectory, Turn
@@ -87,6 +88,7 @@ def failed(groups: Sequence[Group], broken: Mapping[Trajectory, InfraError], kin
     def judged(trajectory: Trajectory) -> Trajectory:
         if trajectory not in broken:
             return trajectory
-        return replace(trajectory, stop=Stop.FAILED, failure=Failure(kind, str(broken[trajectory])))
+        error = broken[trajectory]
+        return replace(trajectory, stop=Stop.FAILED, failure=Failure(kind, str(error), failure_of(error).family))
 
     return [replace(group, trajectories=tuple(map(judged, group.trajectories))) for group in groups]

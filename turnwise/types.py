@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["Failure", "Group", "Spent", "Stop", "Task", "Trajectory", "Turn"]
+__all__ = ["Failure", "Family", "Group", "Spent", "Stop", "Task", "Trajectory", "Turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,28 @@ class Stop(StrEnum):
     """Infrastructure broke; the trajectory is in no baseline and no loss."""
 
 
+class Family(StrEnum):
+    """What kind of thing broke: it decides whether another attempt can help."""
+
+    PROVIDER = "provider"
+    """The inference engine, or the provider behind it."""
+    SANDBOX = "sandbox"
+    """A sandbox, tool server, database or browser."""
+    ENVIRONMENT = "environment"
+    """The environment said itself that its world is broken."""
+    TIMEOUT = "timeout"
+    """No answer within the deadline."""
+    TASK = "task"
+    """The task's own code: an exception or an answer against the contract. It would do the same again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What broke, and where: `kind` is one short word (env, timeout, engine, nonsense), `detail` the message."""
 
     kind: str
     detail: str
+    family: Family = Family.ENVIRONMENT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,12 +101,14 @@ class Turn:
     stop_reason: str
     """Why sampling stopped: "stop" (a stop token), "length" (the cap of the turn), "" for agents without tokens."""
     version: int
-    """Weights the reply was sampled with."""
+    """Weights the reply was sampled with; the lowest if they changed on the way."""
     duration_s: float
     """Seconds the environment took for the step; measured by the caller, never part of what must replay."""
     parent: Turn | None = None
     given: bool = False
     """Whether the reply was put there (by an expert) and not sampled by the policy: seen, never trained."""
+    versions: tuple[int, ...] = ()
+    """[A] weights that each id was sampled with, where they changed on the way; empty where `version` says it all."""
 
     @property
     def state(self) -> str:

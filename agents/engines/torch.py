@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from turnwise.agents.engine import Capabilities, Completion, Sampling
-from turnwise.agents.engines.torch_batch import Batch, EngineStats, Model, Row
+from turnwise.agents.engines.torch_batch import Batch, EngineStats, Model
+from turnwise.agents.engines.torch_row import Row
 from turnwise.agents.engines.torch_sampling import check_sampling
 from turnwise.agents.engines.torch_scoring import pack, row_tensors
 from turnwise.errors import ConfigError, EngineFailure, Unsupported

@@ -6,31 +6,28 @@ between two calls every row in the batch has exactly one token that was not yet 
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from turnwise.agents.engine import Completion, Sampling
 from turnwise.agents.engines.torch_attention import SLOT_ATTENTION
 from turnwise.agents.engines.torch_cache import Kept, KeptSessions, SlotCache, round_up
+from turnwise.agents.engines.torch_row import Row
 from turnwise.agents.engines.torch_sampling import Drawn, RowSampling, draw
 from turnwise.errors import Unsupported
 
-__all__ = ["Batch", "EngineStats", "Model", "Row"]
+__all__ = ["Batch", "EngineStats", "Model"]
 
 _PREFILL_TOKENS = 8192  # most tokens, padding included, of the sequences that are prefilled together
 _MASK_ELEMENTS = 2**24  # longer prefills are cut so that no mask is larger
 _SHARED = 32  # a beginning shared with another sequence is copied, not computed, if it saves more than so many tokens
-_UNIFORMS = 64  # random numbers are drawn from a sequence's generator in chunks of this size
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,59 +48,6 @@ class EngineStats:
     """Targets of `score`."""
     scoring_tokens: int = 0
     """Tokens computed for them, contexts included."""
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """A request: waiting, then in the batch, then done."""
-
-    ids: list[int]
-    """Prompt, then what was sampled."""
-    prompt_ids: np.ndarray[Any, np.dtype[np.int64]]
-    limit: int
-    """Most tokens of prompt and completion."""
-    sampling: Sampling
-    session: str | None
-    future: asyncio.Future[Completion]
-    length: int = 0
-    """Tokens whose keys and values are in the cache."""
-    version: int = 0
-    epoch: int = -1
-    stop_reason: str = ""
-    logprobs: list[float] = field(default_factory=list[float])
-    entropies: list[float] = field(default_factory=list[float])
-    _generator: torch.Generator | None = None
-    _uniforms: list[float] = field(default_factory=list[float])
-
-    @property
-    def prompt(self) -> int:
-        """Tokens of the prompt."""
-        return len(self.prompt_ids)
-
-    def uniform(self) -> float:
-        """The next random number of this sequence; 0 for greedy ones, which need none."""
-        if not self._uniforms:
-            if self.sampling.temperature == 0:
-                return 0.0
-            if self._generator is None:
-                self._generator = torch.Generator().manual_seed(self.sampling.seed)
-            self._uniforms = torch.rand(_UNIFORMS, generator=self._generator, dtype=torch.float64).tolist()
-        return self._uniforms.pop()
-
-    def take(self, token: int, logprob: float, entropy: float) -> bool:
-        """Append a sampled token; whether it was the last one."""
-        self.ids.append(token)
-        self.logprobs.append(logprob)
-        self.entropies.append(entropy)
-        if token in self.sampling.stop_ids:
-            self.stop_reason = "stop"
-        elif len(self.ids) >= self.limit:
-            self.stop_reason = "length"
-        return bool(self.stop_reason)
-
-    def completion(self) -> Completion:
-        ids = tuple(self.ids[self.prompt :])
-        return Completion(ids, tuple(self.logprobs), tuple(self.entropies), self.stop_reason, self.version)
 
 
 class Model:
@@ -265,6 +209,8 @@ class Batch:
         self.version = version
         self.epoch += 1
         self.sessions.clear()
+        for row in self.rows:
+            row.changes.append((len(row.logprobs), version))
 
     def clear(self) -> None:
         """Back to an empty batch without memory (sessions included)."""
