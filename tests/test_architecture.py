@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PARTS = ("turnwise", "tool_servers", "envs", "agents", "trainers")
 FLOORS = {"turnwise": 0, "tool_servers": 1, "envs": 2, "agents": 3, "trainers": 4, "cli": 5}
-METHODS = ("advantages", "losses", "rewards", "rollouts", "samplers", "transforms")
+METHODS = ("advantages", "corrections", "losses", "rewards", "rollouts", "samplers", "transforms")
 OPTIONAL = (
     "torch.utils.tensorboard",
     "wandb",

@@ -35,6 +35,7 @@ def explain(recipe: Recipe) -> str:
         *(f"transform      {_component(transform)}" for transform in recipe.transform),
         *([f"critic         {_component(recipe.critic)}"] if recipe.critic else []),
         f"loss           {_component(recipe.loss)}",
+        *(f"correction     {_component(correction)}" for correction in recipe.correction),
         f"aggregate      {_component(recipe.aggregate)}",
         f"optimiser      {_component(recipe.optimizer)}",
         f"KL to start    {f'k2, weight {recipe.kl:g}' if recipe.kl else 'none'}; entropy bonus {recipe.entropy:g}",

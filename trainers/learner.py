@@ -17,7 +17,9 @@ from turnwise.errors import ShapeError, UnknownName
 from turnwise.seeds import child
 from turnwise.trainers.aggregates import Aggregate, TokenMean
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.corrections.protocol import Correction
 from turnwise.trainers.critic import Critic, ValueHead, turn_starts
+from turnwise.trainers.decoupling import decoupled, trust_metrics
 from turnwise.trainers.forward import Forward
 from turnwise.trainers.kl import k2, k3
 from turnwise.trainers.losses.ppo_clip import PPOClip
@@ -35,6 +37,8 @@ class Update:
     """What happens to the weights in one training step."""
 
     loss: Loss = field(default_factory=PPOClip)
+    correction: tuple[Correction, ...] = ()
+    """What each token weighs for having been sampled by another policy; the weights multiply."""
     aggregate: Aggregate = field(default_factory=TokenMean)
     optimizer: AdamW | MuonAdamW = field(default_factory=AdamW)
     epochs: int = 1
@@ -103,6 +107,7 @@ class LocalLearner:
         self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
         self._reference: Forward | None = forward(_frozen_copy(model), temperature) if update.kl else None
         self._critic: ValueHead | None = None
+        self._proximal: Tensor | None = None
         self._features: Tensor | None = None
         self._token_features: Tensor | None = None
         if critic is not None:
@@ -139,7 +144,9 @@ class LocalLearner:
         if advantages.shape != batch.tokens.shape:
             raise ShapeError(f"update: advantages are {tuple(advantages.shape)}, expected [B, T] = {tuple(batch.tokens.shape)}.")
         metrics = {"grad_norm": 0.0, "steps_skipped": 0.0}
-        seen = _Seen.empty(batch, whole=self.settings.minibatches == 1)
+        seen = _Seen.empty(batch, self.settings.minibatches == 1, bool(self.settings.correction))
+        steps = self.settings.epochs * self.settings.minibatches
+        self._proximal = self._before(batch) if self.settings.correction and steps > 1 else None
         for epoch in range(self.settings.epochs):
             for rows in self._minibatches(batch, epoch):
                 norm = self._step(batch.rows(rows), advantages[rows], seen if epoch == 0 else None, rows)
@@ -190,6 +197,16 @@ class LocalLearner:
             optimizer.zero_grad(set_to_none=True)
         return norm
 
+    @torch.no_grad()
+    def _before(self, batch: Batch) -> Tensor:
+        """[B, T] log-probabilities of the sampled tokens before the first step of the batch."""
+        out = torch.zeros_like(batch.logprobs)
+        for rows in self._parts(batch, self.settings.max_tokens):
+            part = batch.rows(rows).trim()
+            logp, _ = self.forward(part.tokens.to(self.model.device), part.mask.to(self.model.device), entropy=False)
+            out[rows, : logp.shape[1]] = logp.to(out)
+        return out
+
     def _moving(self, advantages: Tensor) -> Tensor:
         """[R] rows that can have a gradient. Those of groups without variance have none, and cost no forward pass; they stay in
         the denominator."""
@@ -205,6 +222,12 @@ class LocalLearner:
         tokens = batch.tokens.to(device)
         logp, entropy = self.forward(tokens, mask.to(device), entropy=self.settings.entropy != 0)
         logp = logp.to(batch.logprobs.device)
+        if self.settings.correction:
+            before = logp.detach() if self._proximal is None else self._proximal[rows][:, : logp.shape[1]].to(logp)
+            trust, batch = decoupled(self.settings.correction, before, batch)
+            weights = weights * trust
+            if seen is not None:
+                seen.trust[rows, : logp.shape[1]] = trust.to(seen.trust)
         loss = self.settings.loss(logp, advantages.to(logp), batch)
         if self.settings.entropy:
             loss = loss - self.settings.entropy * entropy.to(loss)
@@ -252,14 +275,17 @@ class _Seen:
     logprobs: Tensor
     entropies: Tensor
     reference: Tensor
+    trust: Tensor
+    """What the corrections made of each token's weight."""
     whole: bool
     """All rows were seen with the weights that sampled them: ratios to the behaviour policy are then pure error."""
+    corrected: bool = False
     loss: float = 0.0
 
     @staticmethod
-    def empty(batch: Batch, whole: bool) -> _Seen:
+    def empty(batch: Batch, whole: bool, corrected: bool) -> _Seen:
         blank = torch.zeros_like(batch.logprobs)
-        return _Seen(torch.zeros_like(batch.failed), blank, blank.clone(), blank.clone(), whole)
+        return _Seen(torch.zeros_like(batch.failed), blank, *(blank.clone() for _ in range(3)), whole, corrected)
 
     def metrics(self, batch: Batch) -> dict[str, float]:
         at = self.rows.nonzero()[:, 0]
@@ -271,6 +297,8 @@ class _Seen:
         out["entropy"] = float((self.entropies[at] * part.mask).sum()) / tokens
         if self.whole:
             out |= ratio_metrics(self.logprobs[at], part)
+        if self.corrected:
+            out |= trust_metrics(self.trust[at], part)
         if bool(self.reference.any()):
             out["kl_reference"] = float(self.reference.sum()) / tokens
         return out

@@ -22,6 +22,7 @@ from turnwise.registry import names, resolve
 from turnwise.trainers import aggregates, optimizers
 from turnwise.trainers.advantages.grpo import GRPO
 from turnwise.trainers.advantages.protocol import Advantage
+from turnwise.trainers.corrections.protocol import Correction
 from turnwise.trainers.critic import Critic
 from turnwise.trainers.losses.ppo_clip import PPOClip
 from turnwise.trainers.losses.protocol import Loss
@@ -90,6 +91,8 @@ class Recipe:
     """Applied to the advantages, in order."""
     critic: Critic | None = None
     loss: Loss = field(default_factory=PPOClip)
+    correction: tuple[Correction, ...] = ()
+    """For samples of older weights; the weights multiply."""
     aggregate: aggregates.Aggregate = field(default_factory=aggregates.TokenMean)
     optimizer: AdamW | MuonAdamW = field(default_factory=AdamW)
     evaluate: Evaluate = field(default_factory=Evaluate)
@@ -169,9 +172,10 @@ _PACKAGES = {
     "rewards": "turnwise.trainers.rewards",
     "advantage": "turnwise.trainers.advantages",
     "transform": "turnwise.trainers.transforms",
+    "correction": "turnwise.trainers.corrections",
     "loss": "turnwise.trainers.losses",
 }
-_LISTS = ("rewards", "transform")
+_LISTS = ("rewards", "transform", "correction")
 """Slots that hold any number of methods, in order."""
 _MODULES: dict[str, ModuleType] = {"aggregate": aggregates, "optimizer": optimizers}
 _RECORDS: dict[str, type] = {

@@ -234,6 +234,7 @@ def update_of(recipe: Recipe) -> Update:
     """The part of a recipe that the learner carries out."""
     return Update(
         loss=recipe.loss,
+        correction=recipe.correction,
         aggregate=recipe.aggregate,
         optimizer=recipe.optimizer,
         epochs=recipe.epochs,

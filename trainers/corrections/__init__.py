@@ -1,0 +1,1 @@
+"""Corrections for samples that another policy drew, one method a file."""
