@@ -284,8 +284,8 @@ class _Seen:
 
     @staticmethod
     def empty(batch: Batch, whole: bool, corrected: bool) -> _Seen:
-        blank = torch.zeros_like(batch.logprobs)
-        return _Seen(torch.zeros_like(batch.failed), blank, *(blank.clone() for _ in range(3)), whole, corrected)
+        per_token = [torch.zeros_like(batch.logprobs) for _ in range(4)]
+        return _Seen(torch.zeros_like(batch.failed), *per_token, whole=whole, corrected=corrected)
 
     def metrics(self, batch: Batch) -> dict[str, float]:
         at = self.rows.nonzero()[:, 0]

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -17,24 +17,23 @@ from typing import Any, cast
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from turnwise.agents.agent import Agent, ExpertAgent, ModelAgent
+from turnwise.agents.agent import Agent, ExpertAgent
 from turnwise.agents.chat import ChatTemplate
-from turnwise.agents.engine import Sampling
 from turnwise.agents.engines.torch import TorchEngine
-from turnwise.agents.episode import Limits, Problem
-from turnwise.agents.evaluate import Evaluation, starts, summarize
+from turnwise.agents.episode import Problem
 from turnwise.agents.report import page
 from turnwise.agents.store import TrajectoryWriter, read_groups
 from turnwise.agents.worlds import Worlds, play_all
 from turnwise.errors import ConfigError
 from turnwise.seeds import child
-from turnwise.trainers import checkpoint, curve
+from turnwise.trainers import checkpoint
 from turnwise.trainers.curve import Point
+from turnwise.trainers.held_out import measure
 from turnwise.trainers.learner import LocalLearner, Update
+from turnwise.trainers.live import Live, limits_of, progress
 from turnwise.trainers.logbook import Logbook, read_metrics
 from turnwise.trainers.lora import with_adapters
 from turnwise.trainers.monitor import alarms
@@ -46,7 +45,7 @@ from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.sft import SFT, Teacher, encode, texts
 from turnwise.trainers.tagged import Tagged
 from turnwise.trainers.trainer import Step, train
-from turnwise.types import Group, Trajectory
+from turnwise.types import Trajectory
 
 __all__ = ["Result", "run", "update_of"]
 
@@ -80,28 +79,6 @@ class Result:
             "  metrics.jsonl       the numbers of each step (TensorBoard: tensorboard/)",
         ]
         return "\n".join([*head, *rows, *gain, "", *files])
-
-
-@dataclass(slots=True)
-class _Run:
-    """The live parts of a run."""
-
-    recipe: Recipe
-    folder: Path
-    console: Console
-    worlds: Worlds
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    template: ChatTemplate
-    engine: TorchEngine
-    points: list[Point]
-    success: list[tuple[int, float]]
-    """Training success by step."""
-
-    @property
-    def agent(self) -> ModelAgent:
-        sampling = Sampling(max_tokens=self.recipe.max_new_tokens, temperature=self.recipe.temperature)
-        return ModelAgent(self.engine, self.template, sampling, self.recipe.max_context)
 
 
 async def run(recipe: Recipe, out: Path, *, resume: bool = False, wandb: str = "", console: Console | None = None) -> Result:
@@ -146,7 +123,7 @@ def _worlds(recipe: Recipe) -> Worlds:
 # --- before RL ------------------------------------------------------------------------------------------------------
 
 
-async def _fresh(recipe: Recipe, out: Path, console: Console, worlds: Worlds) -> _Run:
+async def _fresh(recipe: Recipe, out: Path, console: Console, worlds: Worlds) -> Live:
     shown: list[Trajectory] = []
     if recipe.warm_start is not None:
         shown = await _demonstrations(recipe, recipe.warm_start, worlds, console)
@@ -157,11 +134,11 @@ async def _fresh(recipe: Recipe, out: Path, console: Console, worlds: Worlds) ->
     size = sum(p.numel() for p in model.parameters())
     console.print(f"policy: {size / 1e6:.2f} M parameters, {len(cast(Any, tokenizer))} tokens in the vocabulary")
     if recipe.evaluate.tasks:
-        await _measure(live, "start", 0, recipe.evaluate.tasks)
+        await measure(live, "start", 0, recipe.evaluate.tasks)
     if recipe.warm_start is not None:
         _imitate(live, recipe.warm_start, shown)
         if recipe.evaluate.tasks:
-            await _measure(live, "warm-start", 0, recipe.evaluate.tasks)
+            await measure(live, "warm-start", 0, recipe.evaluate.tasks)
     return live
 
 
@@ -172,15 +149,15 @@ def _assemble(
     worlds: Worlds,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-) -> _Run:
+) -> Live:
     template = ChatTemplate(cast(Any, tokenizer))
     if recipe.lora is not None:
         model = with_adapters(model, recipe.lora, child(recipe.seed, "lora"))
     engine = TorchEngine(model, max_batch=recipe.concurrency)
-    return _Run(recipe, out, console, worlds, model, tokenizer, template, engine, [], [])
+    return Live(recipe, out, console, worlds, model, tokenizer, template, engine, [], [])
 
 
-def _resumed(recipe: Recipe, out: Path, console: Console, worlds: Worlds) -> tuple[_Run, checkpoint.State]:
+def _resumed(recipe: Recipe, out: Path, console: Console, worlds: Worlds) -> tuple[Live, checkpoint.State]:
     path = checkpoint.latest(out / "checkpoints")
     policy = Pretrained(path=str(out / "base")) if isinstance(recipe.policy, Scratch) else recipe.policy
     model, _ = policy.build((), child(recipe.seed, "policy"))
@@ -198,9 +175,9 @@ async def _demonstrations(recipe: Recipe, sft: SFT, worlds: Worlds, console: Con
     envs = [(choice.id, choice.weight, choice.difficulty) for choice in recipe.env]
     problems = recipe.sampler.ask(recipe.sampler.start(envs), sft.demonstrations, _rng(recipe, "demonstrations"))
     seeded: list[tuple[Problem, int]] = [(p, child(recipe.seed, "teacher", i)) for i, p in enumerate(problems)]
-    with _progress(console) as bar:
+    with progress(console) as bar:
         task = bar.add_task("demonstrations", total=len(seeded), note="")
-        played = await play_all(worlds, agent, seeded, limits=_limits(recipe), done=lambda _: bar.advance(task))
+        played = await play_all(worlds, agent, seeded, limits=limits_of(recipe), done=lambda _: bar.advance(task))
     alive = [t for t in played if not t.failed]
     solved = sum(t.outcome >= 1 for t in alive) / max(1, len(alive))
     console.print(f"demonstrations: {len(alive)} episodes of {sft.teacher}, {solved:.0%} of them solve their task")
@@ -218,9 +195,9 @@ def _teacher(name: str) -> Agent:
         raise ConfigError(f"warm_start.teacher: {name!r} cannot be imported ({error}); write package.module:function.") from error
 
 
-def _imitate(live: _Run, sft: SFT, shown: Sequence[Trajectory]) -> None:
+def _imitate(live: Live, sft: SFT, shown: Sequence[Trajectory]) -> None:
     rows = sft.rows([encode(t, live.template) for t in shown])
-    with _progress(live.console) as bar:
+    with progress(live.console) as bar:
         task = bar.add_task("warm-start", total=sft.steps(len(rows)), note="")
         for loss in sft.train(live.model, rows, child(live.recipe.seed, "sft")):
             bar.update(task, advance=1, note=f"loss {loss:.2f}")
@@ -248,7 +225,7 @@ def update_of(recipe: Recipe) -> Update:
     )
 
 
-async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> None:
+async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str) -> None:
     recipe = live.recipe
     learner = LocalLearner(live.model, update_of(recipe), temperature=recipe.temperature, critic=recipe.critic, seed=recipe.seed)
     sampler = recipe.sampler.start([(c.id, c.weight, c.difficulty) for c in recipe.env])
@@ -261,14 +238,14 @@ async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> 
     scene = Scene(engine=live.engine, template=live.template, policy=live.model)
     pool = LocalPool(
         *(live.worlds, live.agent, recipe.rollout),
-        limits=_limits(recipe),
+        limits=limits_of(recipe),
         budget=recipe.budget,
         concurrency=recipe.concurrency,
     )
     logbook = Logbook(live.folder, wandb=wandb, resume=state is not None, first=first)
     history: list[dict[str, float]] = read_metrics(live.folder / "metrics.jsonl")
     try:
-        with _progress(live.console) as bar, TrajectoryWriter(live.folder / "trajectories.jsonl") as trajectories:
+        with progress(live.console) as bar, TrajectoryWriter(live.folder / "trajectories.jsonl") as trajectories:
             task = bar.add_task("RL", total=recipe.steps, completed=first, note="")
             async for step in train(recipe, pool, learner, live.engine, sampler, first, scene, state and state.rewards):
                 live.success.append((step.index + 1, step.metrics.get("success", 0.0)))
@@ -284,15 +261,15 @@ async def _reinforce(live: _Run, state: checkpoint.State | None, wandb: str) -> 
         logbook.close()
 
 
-async def _between(live: _Run, learner: LocalLearner, step: Step) -> None:
+async def _between(live: Live, learner: LocalLearner, step: Step) -> None:
     """What a run does after a step: a point of the curve, a checkpoint, and at the end both for sure."""
     recipe, done = live.recipe, step.index + 1
     last = done == recipe.steps
     settings = recipe.evaluate
     if last and settings.tasks:
-        await _measure(live, "rl", done, settings.tasks)
+        await measure(live, "rl", done, settings.tasks)
     elif settings.every and settings.tasks and done % settings.every == 0:
-        await _measure(live, "rl", done, settings.curve_tasks, quiet=True)
+        await measure(live, "rl", done, settings.curve_tasks, quiet=True)
     if last or done % recipe.checkpoint_every == 0:
         size = (live.folder / "trajectories.jsonl").stat().st_size
         extra = {"points": [asdict(p) for p in live.points], "success": live.success, "trajectories_bytes": size}
@@ -311,54 +288,7 @@ def _note(step: Step) -> str:
     return f"success {m.get('success', 0):.2f}  turns {m.get('turns', 0):.1f}  entropy {m.get('entropy', 0):.2f}"
 
 
-# --- held-out success -----------------------------------------------------------------------------------------------
-
-
-async def _measure(live: _Run, stage: str, step: int, tasks: int, *, quiet: bool = False) -> None:
-    evaluation = await _held_out(live, tasks, quiet)
-    estimate = evaluation.success
-    if estimate is None:
-        says = f"evaluation: every episode failed: {dict(evaluation.failures)}."
-        if stage == "start":
-            raise ConfigError(says)
-        live.console.print(f"[yellow]{says}[/]")  # an outage on the way costs a point of the curve, not the run
-        return
-    live.points.append(Point(stage, step, estimate.mean, estimate.low, estimate.high, estimate.n))
-    curve.draw(live.folder / "curve.png", live.points, live.success, ", ".join(c.id for c in live.recipe.env))
-    if quiet and not live.console.is_terminal:
-        live.console.print(f"step {step}: held-out success {estimate.mean:.3f}")
-    if not quiet:
-        name = {"start": "before training", "warm-start": "after warm-start", "rl": f"after {step} RL steps"}[stage]
-        failed = f", {evaluation.failed} failed" if evaluation.failed else ""
-        live.console.print(
-            f"[bold]held-out success {name}: {estimate.mean:.3f}[/]  "
-            f"95 % interval {estimate.low:.3f} to {estimate.high:.3f}, {estimate.n} unseen tasks{failed}"
-        )
-
-
-async def _held_out(live: _Run, tasks: int, quiet: bool) -> Evaluation:
-    """Success at the training temperature on test tasks, shared evenly among environments and difficulty levels."""
-    recipe = live.recipe
-    cells = [(c.id, level) for c in recipe.env for level in (c.difficulty or (None,))]
-    seed = child(recipe.seed, "held-out")
-    problems: list[tuple[Problem, int]] = []
-    for index, (env_id, level) in enumerate(cells):
-        count = tasks // len(cells) + (index < tasks % len(cells))
-        if count:
-            problems += starts(env_id, tasks=count, samples=1, split="test", difficulty=level, seed=seed)
-    done: Callable[[Trajectory], None] = lambda _: None  # noqa: E731
-    with _progress(live.console) as bar:
-        if not quiet:
-            task = bar.add_task("held-out tasks", total=len(problems), note="")
-            done = lambda _: bar.advance(task)  # noqa: E731
-        played = await play_all(
-            live.worlds, live.agent, problems, limits=_limits(recipe), concurrency=recipe.concurrency, done=done
-        )
-    groups = [Group(t.task, (t,)) for t in played]
-    return summarize(groups, env_id=recipe.env[0].id, samples=1, split="test", difficulty=None, seed=seed)
-
-
-def _page(live: _Run) -> str:
+def _page(live: Live) -> str:
     """The last groups of the run as a page; on a resumed run without a further step, those of the run before."""
     groups = list(read_groups(live.folder / "trajectories.jsonl"))[-PAGE_GROUPS:]
     shown = [t for group in groups for t in group]
@@ -369,23 +299,5 @@ def _page(live: _Run) -> str:
     return page(shown, title=f"turnwise: {', '.join(c.id for c in live.recipe.env)}", decode=decode)
 
 
-def _limits(recipe: Recipe) -> Limits:
-    return replace(Limits(), max_turns=recipe.max_turns, step_deadline_s=recipe.step_deadline_s)
-
-
 def _rng(recipe: Recipe, name: str) -> np.random.Generator:
     return np.random.default_rng(child(recipe.seed, name))
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description:<16}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,  # a log file wants lines, not bars
-    )

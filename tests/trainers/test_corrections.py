@@ -174,4 +174,4 @@ def test_over_several_steps_the_weights_stay_those_of_the_beginning():
     metrics = learner.update(batch, advantages)
     assert metrics["correction_mean"] == pytest.approx((1 + 2 + 1 + 0.4 + 1 + 4 * 1.2) / 9)
     fresh, _ = LocalLearner(model(), Update()).forward(batch.tokens, batch.mask, entropy=False)
-    assert learner._proximal is not None and torch.equal(learner._proximal, fresh.detach())
+    assert learner._proximal is not None and torch.equal(learner._proximal, fresh.detach())  # pyright: ignore[reportPrivateUsage]
