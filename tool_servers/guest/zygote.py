@@ -85,14 +85,14 @@ class Zygote:
         self._plan, self._control = plan, control
         os.environ.clear()
         os.environ.update(_IMPORT_TIME)
-        sys.path += plan.sites
-        for name in ("random", *plan.imports):
-            importlib.import_module(name)
-        self._worker = _worker(plan.worker)
         self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.groups: Groups | None = find_groups(plan.group) if plan.group else None
         self._root = os.geteuid() == 0 and (plan.level < 2 or kernel.may_mount())
         self._alive, self._janitor = _janitor(self.groups)
+        sys.path += plan.sites
+        for name in ("random", *plan.imports):
+            importlib.import_module(name)
+        self._worker = _worker(plan.worker)
         if self.groups:
             self.groups.watch()
         if plan.level >= 2:
@@ -116,6 +116,7 @@ class Zygote:
         self._number = 0
         gc.collect()
         gc.freeze()
+        kernel.huge_pages(self._meter.read_all("self/maps").decode())
         gc.disable()  # the resident enables it; ours make no cycles, and looking for them copies pages
 
     def serve(self) -> None:

@@ -69,7 +69,7 @@ class Ready:
         """A link whose sessions are closed."""
         if self._first is not None and not self._first.alive:
             self._first = link
-        if link.alive and (link is self._first or len(self._spare) + len(self._blanks) < self._most):
+        if link.alive and (link is self._first or len(self._spare) < self._most):
             self._spare.append(link)
             self._fill_soon()
         else:
