@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from turnwise.envs.code.guest import decode, encode
 
-__all__ = ["Edit", "edits", "parsed", "results_of", "with_bugs"]
+__all__ = ["Bug", "bugs_of", "runner_of", "with_bugs"]
 
 MAX_TICKS = 30_000
 """Rounds of loops after which a program with a bug counts as endless."""
@@ -38,8 +38,20 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
-    """One possible bug of a tree."""
+class Bug:
+    """A bug that could be put into a program of one function."""
+
+    kind: str
+    line: int
+    node: int
+    """Its place in `ast.walk` of the function."""
+    choice: int
+    """Which of the bugs of that node."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """A bug of a tree."""
 
     kind: str
     line: int
@@ -47,15 +59,38 @@ class Edit:
     """Changes the tree in place. After it the other edits of the tree still hold, unless they are of the same line."""
 
 
-def edits(tree: ast.Module) -> list[Edit]:
-    """Every bug that could be put into a program of one function, in the order of its nodes."""
+def bugs_of(source: str) -> list[Bug]:
+    """Every bug that could be put into a program, in the order of its nodes."""
+    found = list[Bug]()
+    for number, node in enumerate(_nodes(_parsed(source))):
+        found += [Bug(edit.kind, edit.line, number, choice) for choice, edit in enumerate(_edits(node))]
+    return found
+
+
+def with_bugs(source: str, chosen: Sequence[Bug]) -> str:
+    """The program with some of its `bugs_of`, written as ast.unparse writes."""
+    return ast.unparse(_changed(source, chosen)) + "\n"
+
+
+def _changed(source: str, chosen: Sequence[Bug]) -> ast.Module:
+    tree = _parsed(source)
+    nodes = _nodes(tree)
+    for edit in [_edits(nodes[bug.node])[bug.choice] for bug in chosen]:
+        edit.apply()
+    return tree
+
+
+def _nodes(tree: ast.Module) -> list[ast.AST]:
     (function,) = tree.body
     assert isinstance(function, ast.FunctionDef)
-    return [edit for node in ast.walk(function) for edit in (*_of_node(node), *_of_block(node), *_of_function(node))]
+    return list(ast.walk(function))
 
 
-def parsed(source: str) -> ast.Module:
-    """ast.parse, from any thread."""
+def _edits(node: ast.AST) -> list[_Edit]:
+    return [*_of_node(node), *_of_block(node), *_of_function(node)]
+
+
+def _parsed(source: str) -> ast.Module:
     return _alone(lambda: ast.parse(source))
 
 
@@ -70,49 +105,40 @@ def _alone(work: Callable[[], T]) -> T:
         return work()
 
 
-def with_bugs(source: str, chosen: Sequence[int]) -> str:
-    """The program with those of `edits` (by their places in the list) applied, written as ast.unparse writes."""
-    tree = parsed(source)
-    found = edits(tree)
-    for place in chosen:
-        found[place].apply()
-    return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
-
-
-def _of_node(node: ast.AST) -> Iterator[Edit]:
+def _of_node(node: ast.AST) -> Iterator[_Edit]:
     """Changes within an expression."""
     if isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARISONS:
         yield _set("comparison", node, node.ops, 0, _COMPARISONS[type(node.ops[0])]())
     elif isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in _OPERATORS:
         other = _OPERATORS[type(node.op)]()
-        yield Edit("operator", node.lineno, lambda: setattr(node, "op", other))
+        yield _Edit("operator", node.lineno, lambda: setattr(node, "op", other))
     elif isinstance(node, ast.BoolOp):
         other_word = ast.Or() if isinstance(node.op, ast.And) else ast.And()
-        yield Edit("and for or", node.lineno, lambda: setattr(node, "op", other_word))
+        yield _Edit("and for or", node.lineno, lambda: setattr(node, "op", other_word))
     elif isinstance(node, ast.Constant) and type(node.value) is int:
         number = node.value
-        yield Edit("off by one", node.lineno, lambda: setattr(node, "value", number + 1))
-        yield Edit("off by one", node.lineno, lambda: setattr(node, "value", number - 1))
+        yield _Edit("off by one", node.lineno, lambda: setattr(node, "value", number + 1))
+        yield _Edit("off by one", node.lineno, lambda: setattr(node, "value", number - 1))
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         name = node.func
         if name.id in _SWAPPED:
             other_name = _SWAPPED[name.id]
-            yield Edit("min for max", node.lineno, lambda: setattr(name, "id", other_name))
+            yield _Edit("min for max", node.lineno, lambda: setattr(name, "id", other_name))
         elif name.id == "range":
             last = min(len(node.args) - 1, 1)
             yield _set("ends too early", node, node.args, last, ast.BinOp(node.args[last], ast.Sub(), ast.Constant(1)))
         elif name.id == "reversed":
-            yield Edit("not reversed", node.lineno, lambda: setattr(name, "id", "list"))
+            yield _Edit("not reversed", node.lineno, lambda: setattr(name, "id", "list"))
     elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) and node.slice.lower and node.slice.upper:
         part = node.slice
-        yield Edit("slice without start", node.lineno, lambda: setattr(part, "lower", None))
+        yield _Edit("slice without start", node.lineno, lambda: setattr(part, "lower", None))
 
 
-def _set(kind: str, node: ast.expr, items: list[Any], place: int, new: Any) -> Edit:
-    return Edit(kind, node.lineno, lambda: items.__setitem__(place, new))
+def _set(kind: str, node: ast.expr, items: list[Any], place: int, new: Any) -> _Edit:
+    return _Edit(kind, node.lineno, lambda: items.__setitem__(place, new))
 
 
-def _of_block(node: ast.AST) -> Iterator[Edit]:
+def _of_block(node: ast.AST) -> Iterator[_Edit]:
     """Changes of statements."""
     for block in (getattr(node, "body", None), getattr(node, "orelse", None)):
         if not isinstance(block, list):
@@ -120,14 +146,14 @@ def _of_block(node: ast.AST) -> Iterator[Edit]:
         statements = cast("list[Any]", block)
         for place, statement in enumerate(statements):
             if isinstance(statement, ast.If):
-                yield Edit("missing branch", statement.lineno, partial(statements.__setitem__, place, ast.Pass()))
+                yield _Edit("missing branch", statement.lineno, partial(statements.__setitem__, place, ast.Pass()))
                 if statement.orelse:
-                    yield Edit("missing else", statement.lineno, lambda s=statement: setattr(s, "orelse", []))
+                    yield _Edit("missing else", statement.lineno, lambda s=statement: setattr(s, "orelse", []))
             after = statements[place + 1] if place + 1 < len(statements) else None
             if isinstance(node, ast.For | ast.If) and after is not None and _simple(statement) and _simple(after):
-                yield Edit("wrong order", statement.lineno, partial(_swap, statements, place))
+                yield _Edit("wrong order", statement.lineno, partial(_swap, statements, place))
     if isinstance(node, ast.For) and not isinstance(node.body[-1], ast.Break):
-        yield Edit("stops after one round", node.body[-1].lineno, lambda: node.body.append(ast.Break()))
+        yield _Edit("stops after one round", node.body[-1].lineno, lambda: node.body.append(ast.Break()))
 
 
 def _simple(statement: Any) -> bool:
@@ -138,7 +164,7 @@ def _swap(block: list[Any], place: int) -> None:
     block[place], block[place + 1] = block[place + 1], block[place]
 
 
-def _of_function(node: ast.AST) -> Iterator[Edit]:
+def _of_function(node: ast.AST) -> Iterator[_Edit]:
     """An empty list, dictionary or set that moves into the signature, where all calls share it."""
     if not isinstance(node, ast.FunctionDef):
         return
@@ -147,7 +173,7 @@ def _of_function(node: ast.AST) -> Iterator[Edit]:
             value = statement.value
             empty = (isinstance(value, ast.List) and not value.elts) or (isinstance(value, ast.Dict) and not value.keys)
             if empty or (isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "set"):
-                yield Edit("default argument", statement.lineno, lambda s=statement: _hoist(node, s))
+                yield _Edit("default argument", statement.lineno, lambda s=statement: _hoist(node, s))
 
 
 def _hoist(function: ast.FunctionDef, statement: ast.Assign) -> None:
@@ -162,21 +188,16 @@ class _Endless(Exception):
     """More rounds than any right program needs."""
 
 
-class _Ticking(ast.NodeTransformer):
-    """Each round of a loop counts."""
-
-    def visit_For(self, node: ast.For) -> ast.AST:
-        self.generic_visit(node)
-        node.body.insert(0, ast.Expr(ast.Call(ast.Name("_tick", ast.Load()), [], [])))
-        return node
-
-
-def results_of(source: str, name: str, arguments: Sequence[Any]) -> list[Any]:
+def runner_of(source: str, chosen: Sequence[Bug], name: str) -> Callable[[Any], Any]:
     """What a program of ours with bugs makes of encoded arguments, encoded; {"error": name} where it raises or does not end.
 
     It runs right here: it was made from our own templates, has no loop that is not counted, and calls nothing that could do harm.
     """
-    tree = ast.fix_missing_locations(_Ticking().visit(parsed(source)))
+    tree = _changed(source, chosen)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For):
+            node.body.insert(0, ast.Expr(ast.Call(ast.Name("_tick", ast.Load()), [], [])))
+    ast.fix_missing_locations(tree)
     ticks = 0
 
     def tick() -> None:
@@ -187,11 +208,13 @@ def results_of(source: str, name: str, arguments: Sequence[Any]) -> list[Any]:
 
     names: dict[str, Any] = {"_tick": tick}
     exec(_alone(lambda: compile(tree, "<bugs>", "exec")), names)
-    results = list[Any]()
-    for argument in arguments:
+
+    def run(arguments: Any) -> Any:
+        nonlocal ticks
         ticks = 0
         try:
-            results.append(encode(names[name](*decode(argument))))
+            return encode(names[name](*decode(arguments)))
         except Exception as error:  # whatever a bug can do
-            results.append({"error": type(error).__name__})
-    return results
+            return {"error": type(error).__name__}
+
+    return run

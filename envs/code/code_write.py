@@ -1,30 +1,35 @@
-"""turnwise/CodeWrite-v0: write a Python function from its description; hidden tests decide, and say what kind of input failed.
+"""turnwise/CodeWrite-v0: write a Python program, function by function; hidden tests decide, and say what kind of input failed.
 
-Every task is new: a function of several steps over lists, strings, dictionaries, grids or graphs, drawn from about 80 templates
+Every task is new: functions of several steps over lists, strings, dictionaries, grids or graphs, drawn from about 80 templates
 (loops and conditions, sorting, windows, counting, breadth-first search, areas, dynamic programming), each of them with its own
-parameters. The description gives three examples; 13 to 15 hidden tests hold the edges (empty, one element, equal values, negative
-and large numbers, ...) and ordinary inputs. The reply is the whole function, in <answer>...</answer> or in a ```python block.
+parameters. A description gives three examples; 13 to 15 hidden tests hold the edges (empty, one element, equal values, negative
+and large numbers, ...) and ordinary inputs. The reply is the function, in <answer>...</answer> or in a ```python block.
+
+From level 2 on a task has several parts. The next one is asked for when all tests of the one before have passed, with attempts of
+its own, and calls a function of an earlier part: on its value, on each row of a grid, each string of a list. What passed stands
+before the code of later parts, so it need not be repeated.
 
 An attempt runs in a sandbox session of its own, with the inputs but without the right answers: the results come out as plain data
 and are compared outside. Leaving early, patching, printing and peeping win nothing (`turnwise.envs.code.judge` says what holds).
 Code that does not end, eats memory or floods its output is stopped, and the attempt has failed.
 
-With `data=PATH` the problems come from your copy of HumanEval, MBPP or LiveCodeBench instead (`turnwise.envs.code.datasets`).
+With `data=PATH` the problems come from your copy of HumanEval, MBPP or LiveCodeBench instead (`turnwise.envs.code.datasets`),
+each of one part.
 
-    reward terms    answer      1, less the progress paid so far, when all tests pass: an episode earns at most 1
-                    progress    rises to `progress` with the largest share of hidden tests passed so far; what a constant or the
-                                unchanged argument would pass does not count
+    reward terms    answer      1, less the progress paid so far, when the last part passes: an episode earns at most 1
+                    progress    rises to `progress` with the parts that pass, and within a part with the largest share of hidden
+                                tests passed so far; what a constant or the unchanged argument would pass does not count
 
-The expert knows the function and needs one turn at every level; what grows is the function (measured: 200 train and 200 test
-tasks a level; lines and nodes of the syntax tree of the solution, mean):
+The expert knows the functions and needs one turn a part. Turns, limits and the size of the whole solution (measured: 200 train
+and 200 test tasks a level; steps without the calls; lines and nodes of the syntax tree, mean):
 
-    level  steps  lines  nodes  turn limit
-      1      2      12    113        8
-      2      3      15    150        8
-      3      4      20    214        8
-      4      5      25    264        8
-      5      6      29    308        8
-      6      8      38    405        8
+    level  parts  steps  lines  nodes  expert turns  turn limit
+      1      1      2      12    113        1            8
+      2      2      3      22    181        2           16
+      3      3      6      38    359        3           24
+      4      4      7      47    411        4           32
+      5      5      9      60    515        5           40
+      6      6     11      73    616        6           48
 """
 
 from __future__ import annotations
@@ -34,7 +39,9 @@ from typing_extensions import Unpack, override
 
 from turnwise.envs.code.attempts import CodeEnv
 from turnwise.envs.code.datasets import load_problems
-from turnwise.envs.code.programs import LEVELS, make_task
+from turnwise.envs.code.parts import PARTS, make_task, part_prompt
+from turnwise.envs.code.problem import Problem
+from turnwise.envs.code.programs import problem_of, prompt_of
 from turnwise.envs.core import Split
 from turnwise.envs.options import ToolOptions
 from turnwise.envs.question_files import DataSplit, Questions
@@ -45,19 +52,19 @@ __all__ = ["CodeWrite"]
 
 
 class CodeWrite(CodeEnv):
-    """A function to write, with several attempts. See the module.
+    """Functions to write, with several attempts at each. See the module.
 
     data: a file or folder of problems instead (`turnwise.envs.code.datasets`).
     data_split: the split of its problems: "auto" (as the file or folder is called, else by a hash), "hash", "train" or "test".
-    attempts: submissions that may be made.
-    progress: what passing hidden tests earns at most before the problem is solved (0 to below 1).
+    attempts: submissions that may be made for each part.
+    progress: what passing hidden tests earns at most before all is solved (0 to below 1).
     profile: what a submission has ready: "python" (nothing), "math" (numpy, sympy), "science" (pandas, scipy too).
     needs: the weakest sandbox that will do: "namespaces", or "landlock", "rlimits" (see `turnwise.tool_servers.sandbox`).
     wall_s: seconds that a batch of tests may take.
     test_s: CPU seconds that one test may take.
     """
 
-    levels = range(1, len(LEVELS) + 1)
+    levels = range(1, len(PARTS) + 1)
 
     def __init__(
         self,
@@ -87,6 +94,23 @@ class CodeWrite(CodeEnv):
         if self.questions is not None:
             return self.questions.draw(rng, split, self.level_of_data)
         return make_task(rng, difficulty, split)
+
+    @override
+    def parts_of(self, task: Task) -> int:
+        return len(task.metadata.get("parts", (0,)))
+
+    @override
+    def problem_at(self, task: Task, part: int) -> Problem:
+        if "parts" not in task.metadata:
+            return super().problem_at(task, part)
+        *before, program = task.metadata["parts"][: part + 1]
+        return problem_of(program, [earlier["source"] for earlier in before])
+
+    @override
+    def text_at(self, task: Task, part: int) -> str:
+        programs = task.metadata["parts"]
+        about = prompt_of(programs[part]["statement"], self.problem.name, self.problem.examples)
+        return part_prompt([program["name"] for program in programs], part, about)
 
     @override
     def expert_action(self) -> str:

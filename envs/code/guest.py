@@ -149,10 +149,10 @@ def functions(source: str | None, calls: list[Any], test_s: float, given: str = 
 def _functions(source: str | None, calls: list[Any], test_s: float, given: str) -> dict[str, Any]:
     if source is not None:
         sys.modules["solution"] = _solution  # dataclasses look there
-        exec(compile(given, "<given>", "exec"), _solution.__dict__)
-        defined = _timed(test_s, lambda: exec(compile(source, SOLUTION, "exec"), _solution.__dict__))
-        if "e" in defined:
-            return {"broken": defined}
+        for text, file in ((given, "<given>"), (source, SOLUTION)):
+            defined = _timed(test_s, lambda text=text, file=file: exec(compile(text, file, "exec"), _solution.__dict__))
+            if "e" in defined:
+                return {"broken": defined}
     return {"results": [_timed(test_s, lambda call=call: encode(_call(*call))) for call in calls]}
 
 

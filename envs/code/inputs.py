@@ -8,7 +8,7 @@ from typing import Any
 from turnwise.envs.code.step import Kind
 from turnwise.envs.draws import Draws
 
-__all__ = ["ARGUMENTS", "inputs_of"]
+__all__ = ["ARGUMENTS", "Labelled", "examples_of", "inputs_of"]
 
 ARGUMENTS: Mapping[Kind, tuple[str, str]] = {
     "numbers": ("numbers", "is a list of integers, which may be empty"),
@@ -24,34 +24,23 @@ ARGUMENTS: Mapping[Kind, tuple[str, str]] = {
 }
 """Kind of an argument -> its name, and what it is."""
 _SYLLABLES = (
-    "ba",
-    "co",
-    "de",
-    "fi",
-    "ga",
-    "he",
-    "in",
-    "ju",
-    "ka",
-    "lo",
-    "mi",
-    "no",
-    "or",
-    "pu",
-    "ra",
-    "se",
-    "ta",
-    "un",
-    "ve",
-    "xi",
+    *("ba", "co", "de", "fi", "ga", "he", "in", "ju", "ka", "lo"),
+    *("mi", "no", "or", "pu", "ra", "se", "ta", "un", "ve", "xi"),
 )
+_WORDS = [word[cut:] for first in ("", *_SYLLABLES) for last in _SYLLABLES for word in (first + last,) for cut in (0, 1)]
+_TAILS = ("", "", "", *_SYLLABLES[:6])
 Labelled = tuple[str, Any]
 
 
+def examples_of(kind: Kind, draws: Draws) -> list[Labelled]:
+    """Three ordinary inputs."""
+    return [("example", _RANDOM[kind](draws, size)) for size in (4, 6, 8)]
+
+
 def inputs_of(kind: Kind, draws: Draws) -> tuple[list[Labelled], list[Labelled]]:
-    """(three examples, hidden inputs), each (what is special about it, value); no hidden input is an example."""
-    examples = [("example", _RANDOM[kind](draws, size)) for size in (5, 7, 9)]
-    hidden = [*_EDGES[kind](draws), *(("ordinary input", _RANDOM[kind](draws, size)) for size in (3, 4, 6, 8, 10, 12))]
+    """(the examples, hidden inputs), each (what is special about it, value); no hidden input is an example."""
+    examples = examples_of(kind, draws)
+    hidden = [*_EDGES[kind](draws), *(("ordinary input", _RANDOM[kind](draws, size)) for size in (3, 5, 6, 9, 10, 12))]
     shown = [value for _, value in examples]
     return examples, [(label, value) for label, value in hidden if value not in shown]
 
@@ -66,7 +55,7 @@ def _numbers(d: Draws, size: int, low: int = -40, high: int = 60) -> list[int]:
 
 
 def _word(d: Draws) -> str:
-    return "".join(d.pick(_SYLLABLES) for _ in range(1 + d.below(3)))[d.below(2) :]
+    return d.pick(_WORDS) + d.pick(_TAILS)
 
 
 def _words(d: Draws, size: int) -> list[str]:

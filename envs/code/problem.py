@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 __all__ = ["Case", "Problem"]
@@ -52,11 +52,14 @@ class Problem:
     tuples: bool = True
     """Whether a tuple is something else than a list."""
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Problem:
+        return self  # frozen: forks share it
+
     def as_json(self) -> dict[str, Any]:
         """For a Task's metadata."""
-        record = asdict(self)
-        record["examples"] = [[case.given, case.expected, case.label] for case in self.examples]
-        record["tests"] = [[case.given, case.expected, case.label] for case in self.tests]
+        record = {name: getattr(self, name) for name in self.__slots__}
+        for key in ("examples", "tests"):
+            record[key] = [[case.given, case.expected, case.label] for case in record[key]]
         return record | {"names": list(self.names), "calls": list(self.calls)}
 
     @classmethod

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from turnwise.envs.code.bugs import edits, parsed, results_of, with_bugs
+from turnwise.envs.code.bugs import Bug, bugs_of, runner_of, with_bugs
 from turnwise.envs.code.plain import same
 from turnwise.envs.code.problem import Problem
 from turnwise.envs.code.programs import Program, draw_program, problem_of, prompt_of
@@ -16,32 +16,49 @@ from turnwise.envs.core import Split, split_of
 from turnwise.envs.draws import Draws
 from turnwise.types import Task
 
-__all__ = ["BUGS", "make_repair", "share_passed"]
+__all__ = ["BUGS", "STEPS", "make_repair", "share_passed"]
 
+STEPS: Mapping[int, int] = {1: 2, 2: 3, 3: 4, 4: 5, 5: 6, 6: 8}
+"""Level -> steps of the function."""
 BUGS: Mapping[int, int] = {1: 1, 2: 1, 3: 2, 4: 2, 5: 3, 6: 4}
-"""Level -> bugs; the steps are those of CodeWrite."""
+"""Level -> bugs."""
+_DYNAMIC_FROM = 3
+"""From this level on a last step of dynamic programming is taken wherever there is one."""
+_FLOOR = 0.4
+"""The largest share of the hidden tests that a constant or the unchanged argument may pass."""
 _TRIES = 60
 """Edits looked at for a program before another one is drawn."""
 
 
 def make_repair(rng: np.random.Generator, level: int, split: Split | None = None) -> Task:
-    """A random task of that level. Its split is that of the program before it was broken, so no program is in both."""
+    """A random task of that level. Its split is that of the program before it was broken, so no program is in both.
+
+    This is a search: for bugs that the tests find, all together and each alone.
+    """
     draws = Draws(rng)
     while True:
-        program = draw_program(draws, level)
-        if split is not None and split_of(program.id) != split:
+        program = draw_program(draws, STEPS[level], dynamic=level >= _DYNAMIC_FROM)
+        if split is not None and split_of(_id_of(program)) != split:
             continue
-        problem = problem_of(program)
-        sources = problem and _broken(draws, problem, BUGS[level])
-        if problem and sources:
-            return _task(program, problem, sources)
+        problem = problem_of(program.as_json())
+        if problem.floor > _FLOOR or len({repr(case.expected) for case in problem.examples}) < 2:
+            continue
+        sources = _broken(draws, problem, BUGS[level])
+        if sources:
+            return _task(program, problem, sources, level)
 
 
 def share_passed(problem: Problem, source: str) -> float:
     """Of the hidden tests, by a program of ours that may have bugs."""
-    results = results_of(source, problem.name, [case.given for case in (*problem.examples, *problem.tests)])
-    passed = [same(r, case.expected) for r, case in zip(results[len(problem.examples) :], problem.tests, strict=True)]
-    return sum(passed) / len(passed)
+    return sum(_passes(problem, source, ())) / len(problem.tests)
+
+
+def _passes(problem: Problem, source: str, bugs: Sequence[Bug]) -> Iterator[bool]:
+    """For each hidden test whether a program with those bugs passes it. A bug may lie in what the calls before left behind."""
+    run = runner_of(source, bugs, problem.name)
+    for case in problem.examples:
+        run(case.given)
+    return (same(run(case.given), case.expected) for case in problem.tests)
 
 
 def _broken(draws: Draws, problem: Problem, count: int) -> list[str] | None:
@@ -49,42 +66,38 @@ def _broken(draws: Draws, problem: Problem, count: int) -> list[str] | None:
 
     Each bug alone fails a hidden test, and so does every program of the list but the last, which is right.
     """
-    found = edits(parsed(problem.solution))
-    chosen = list[int]()
-    lines, kinds = set[int](), set[str]()
+    source = problem.solution
+    found, chosen = bugs_of(source), list[Bug]()
     for _ in range(_TRIES if found else 0):
-        place = draws.below(len(found))
-        edit = found[place]
-        if edit.line in lines or edit.kind in kinds:
+        bug = draws.pick(found)
+        if any(bug.line == other.line or bug.kind == other.kind for other in chosen):
             continue
-        if share_passed(problem, with_bugs(problem.solution, [place])) == 1.0:
+        if all(_passes(problem, source, [bug])) or (chosen and all(_passes(problem, source, [bug, *chosen]))):
             continue
-        together = with_bugs(problem.solution, [place, *chosen])
-        if together == with_bugs(problem.solution, chosen):
+        if with_bugs(source, [bug, *chosen]) == with_bugs(source, chosen):
             continue  # it stands in what an earlier bug took away
-        if chosen and share_passed(problem, together) == 1.0:
-            continue
-        chosen.insert(0, place)
-        lines.add(edit.line)
-        kinds.add(edit.kind)
+        chosen.insert(0, bug)
         if len(chosen) == count:
-            return [with_bugs(problem.solution, chosen[i:]) for i in range(count + 1)]
+            return [with_bugs(source, chosen[i:]) for i in range(count + 1)]
     return None
 
 
-def _task(program: Program, problem: Problem, sources: Sequence[str]) -> Task:
+def _id_of(program: Program) -> str:
+    return f"code/{hashlib.blake2b(program.statement.encode(), digest_size=8).hexdigest()}"
+
+
+def _task(program: Program, problem: Problem, sources: Sequence[str], level: int) -> Task:
     floor = max(problem.floor, share_passed(problem, sources[0]))
     problem = replace(problem, solution=sources[-1], floor=floor)
     bugs = len(sources) - 1
     statement = program.statement.replace("Write a Python function", "This is about a Python function", 1)
-    prompt = (
-        f"{prompt_of(statement, problem)}\n\nBut it was written like this, with {'a bug' if bugs == 1 else f'{bugs} bugs'} in "
-        f"it. Mend it:\n```python\n{sources[0]}```"
-    )
+    asked = prompt_of(statement, problem.name, problem.examples)
+    count = "a bug" if bugs == 1 else f"{bugs} bugs"
+    prompt = f"{asked}\n\nBut it was written like this, with {count} in it. Mend it:\n```python\n{sources[0]}```"
     sha = hashlib.blake2b(prompt.encode(), digest_size=8).hexdigest()
-    task_id, salt, split = f"repair/{sha}", 0, split_of(program.id)
+    task_id, salt, split = f"repair/{sha}", 0, split_of(_id_of(program))
     while split_of(task_id) != split:
         salt += 1
         task_id = f"repair/{sha}.{salt}"  # the id decides the split
     metadata = {"problem": problem.as_json(), "sources": list(sources)}
-    return Task(task_id, prompt, problem.solution, program.level, metadata)
+    return Task(task_id, prompt, problem.solution, level, metadata)

@@ -33,7 +33,7 @@ def played(env: TurnEnv, **options: Any) -> tuple[float, int, dict[str, Any]]:
 
 @pytest.fixture
 def write() -> Iterator[CodeWrite]:
-    env = CodeWrite(difficulty=2)
+    env = CodeWrite(difficulty=1)
     env.reset(seed=1)
     yield env
     env.close()
@@ -60,7 +60,8 @@ def model() -> Iterator[MLEngineering]:
 
 @pytest.mark.parametrize("level", CodeWrite.levels)
 def test_the_expert_writes_every_level(level: int) -> None:
-    assert played(CodeWrite(difficulty=level), seed=3)[:2] == (1.0, 1)
+    total, turns, info = played(CodeWrite(difficulty=level), seed=3)
+    assert total == pytest.approx(1.0) and (turns, info["outcome"]) == (level, 1.0)
 
 
 def test_a_right_answer_in_every_wrapping(write: CodeWrite) -> None:
@@ -92,6 +93,42 @@ def test_constants_and_echoes_earn_nothing(write: CodeWrite) -> None:
         assert write.step(reply)[1] == 0.0
     text, reward, terminated, _, info = write.step(f"```\n{ONE.format(name=name)}```")
     assert (reward, terminated, info["outcome"]) == (0.0, False, 0.0) and "expected" in text  # the first reply held no code
+
+
+def test_parts_are_asked_for_one_after_the_other() -> None:
+    env = CodeWrite(difficulty=3, attempts=2)
+    first, _ = env.reset(seed=4)
+    assert first.startswith("Part 1 of 3. A program of 3 functions")
+    sources = [part["source"] for part in env.task.metadata["parts"]]
+    names = [part["name"] for part in env.task.metadata["parts"]]
+    assert all(name not in first for name in names[1:])
+    env.step(env.format.final(ONE.format(name=names[0])))  # an attempt of the first part only
+    text, first_pay, *_, info = env.step(env.format.final(sources[0]))
+    assert text.startswith("Part 1 is solved: all tests passed.\n\nPart 2 of 3. Before your code stands what passed so far: ")
+    assert first_pay == pytest.approx(0.1) and (info["outcome"], info["valid_action"]) == (0.0, True)
+    text, nothing, terminated, *_ = env.step(env.format.final(sources[0]))
+    assert f"defines no function `{names[1]}`" in text and nothing == 0.0
+    twin = env.fork()
+    text, nothing, terminated, *_ = env.step(env.format.final(ONE.format(name=names[1])))
+    assert text.startswith("Not solved. 1 attempt left.") and nothing == 0.0 and not terminated
+    text, _, terminated, *_ = env.step(env.format.final("\n".join(sources[:1]) + ONE.format(name=names[1])))
+    assert terminated and text.startswith("Not solved. No attempt is left.")
+    whole = "\n\n".join(sources[:2])  # what was written before may be written again
+    assert twin.step(twin.format.final(whole))[1] == pytest.approx(0.1)
+    text, last, terminated, _, info = twin.step(twin.expert_action())
+    assert terminated and info["outcome"] == 1.0 and last == pytest.approx(0.8)
+
+
+def test_what_passed_may_not_break_later_parts_in_silence() -> None:
+    """Code of a part that only misbehaves later is the agent's own: it is told, and can write over it."""
+    env = CodeWrite(difficulty=2)
+    env.reset(seed=4)
+    one, two = env.task.metadata["parts"]
+    mark = f"import sys\nif hasattr(sys, '_again'): {one['name']} = None\n"
+    env.step(env.format.final(f"{one['source']}\n{mark}"))
+    assert env.part == 1
+    assert env.step(env.format.final(f"{two['source']}\nimport sys\nsys.exit(3)"))[1] == 0.0
+    assert env.step(env.format.final(two["source"]))[4]["outcome"] == 1.0
 
 
 def test_attempts_run_out() -> None:
@@ -174,7 +211,8 @@ def test_the_tables_of_levels_hold(cls: type[TurnEnv]) -> None:
     for row in rows:
         env.reset(seed=0, options={"difficulty": row[0]})
         assert env.turn_limit(env.task) == row[-1]
-        made = env.task.metadata["spec"]["parts"] if cls is MLEngineering else re.findall(r"^[0-9]\.", env.task.prompt, re.M)
+        about = env.task.metadata
+        made = re.findall(r"^[0-9]\.", env.task.prompt, re.M) if cls is CodeRepair else about.get("spec", about)["parts"]
         assert len(made) == row[1]
 
 

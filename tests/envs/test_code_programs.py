@@ -2,6 +2,8 @@
 
 import ast
 import itertools
+import json
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,16 +12,19 @@ import numpy as np
 import pytest
 
 from turnwise.envs.code import steps_dynamic
-from turnwise.envs.code.bugs import edits, results_of, with_bugs
+from turnwise.envs.code.bugs import bugs_of, runner_of, with_bugs
 from turnwise.envs.code.guest import decode, encode
 from turnwise.envs.code.inputs import ARGUMENTS, inputs_of
-from turnwise.envs.code.plain import same
+from turnwise.envs.code.parts import PARTS, make_task
+from turnwise.envs.code.plain import same, show
 from turnwise.envs.code.problem import Problem
-from turnwise.envs.code.programs import LEVELS, POOLS, draw_program, make_task, problem_of, run_program
+from turnwise.envs.code.programs import POOLS, draw_program, examples_for, problem_of, run_program
+from turnwise.envs.code.reference import function_of
 from turnwise.envs.code.repairs import BUGS, make_repair, share_passed
-from turnwise.envs.code.step import IN, OUT, Kind, Params, Template
+from turnwise.envs.code.step import IN, OUT, Kind, Params, Step, Template
 from turnwise.envs.core import split_of
 from turnwise.envs.draws import Draws
+from turnwise.types import Task
 
 KINDS: tuple[Kind, ...] = ("numbers", "text", "words", "table", "grid", "graph")
 TYPES = {"numbers": list, "number": int, "text": str, "words": list, "table": dict, "grid": list, "graph": list}
@@ -54,39 +59,87 @@ def test_inputs_have_edges_and_are_distinct_from_the_examples() -> None:
         assert kind in ARGUMENTS
 
 
-@pytest.mark.parametrize("level", LEVELS)
+def problems(task: Task) -> list[Problem]:
+    """Those of all parts."""
+    parts = task.metadata["parts"]
+    return [problem_of(part, [earlier["source"] for earlier in parts[:i]]) for i, part in enumerate(parts)]
+
+
+@pytest.mark.parametrize("level", PARTS)
 def test_tasks_are_whole_and_their_solutions_pass(level: int) -> None:
     rng = np.random.default_rng(level)
-    tasks = [make_task(rng, level, "test" if i % 2 else "train") for i in range(60)]
-    assert len({task.id for task in tasks}) == len({task.prompt for task in tasks}) == 60
+    tasks = [make_task(rng, level, "test" if i % 2 else "train") for i in range(40)]
+    assert len({task.id for task in tasks}) == len({task.prompt for task in tasks}) == 40
     for i, task in enumerate(tasks):
-        problem = Problem.of_json(task.metadata["problem"])
-        assert split_of(task.id) == ("test" if i % 2 else "train")
-        assert task.answer == problem.solution and problem.floor < 1.0 and len(problem.tests) >= 10
-        assert share_passed(problem, problem.solution) == 1.0
-        assert len([line for line in task.prompt.split("\n") if line[:1].isdigit()]) == LEVELS[level]
-        for case in problem.examples:
-            assert case.expected == encode(run_program(task.answer, problem.name, decode(case.given))[0])
+        assert split_of(task.id) == ("test" if i % 2 else "train") and json.loads(json.dumps(task.metadata)) == task.metadata
+        found = problems(task)
+        assert task.answer == "\n\n".join(problem.solution for problem in found) and len(found) == level
+        assert len({problem.name for problem in found}) == level
+        for number, problem in enumerate(found):
+            assert problem.floor < 1.0 and len(problem.tests) >= 10
+            for case in (*problem.examples, *problem.tests):
+                assert same(encode(run_program(task.answer, problem.name, decode(case.given))[0]), case.expected)
+            statement: str = task.metadata["parts"][number]["statement"]
+            steps = [line for line in statement.split("\n") if line[:1].isdigit()]
+            assert len(steps) == PARTS[level][number] + (number > 0)
+            called = [other.name for other in found if f"`{other.name}` of part {found.index(other) + 1}." in statement]
+            assert (not called) is (number == 0) and all(name in problem.solution for name in called)
+
+
+def test_what_the_first_observation_shows_is_what_the_solution_gives() -> None:
+    rng = np.random.default_rng(11)
+    for level in PARTS:
+        for _ in range(30):
+            task = make_task(rng, level)
+            first = problems(task)[0]
+            for case in first.examples:
+                call = f"{first.name}({show(case.given[0], 1000)}) == {show(case.expected, 1000)}"
+                assert call in task.prompt
+
+
+def test_steps_run_without_compiling_give_what_the_source_gives() -> None:
+    d = draws(9)
+    for count in (2, 3, 5):
+        for _ in range(60):
+            program = draw_program(d, count, dynamic=count == 5)
+            values = [value for _, value in (*examples_for(program), *inputs_of(program.kind, d)[1])]
+            quick = function_of(program.steps, {})
+            assert run_program(program.source, program.name, values) == [quick(value) for value in values]
+
+
+def test_literals_are_told_from_names() -> None:
+    step = Step("Test.", "k2 = 'a1b2'\nOUT_ = [x2 + 10 for x2 in IN_ if x2 != 3] + [len(k2), 0]", "numbers", "made")
+    assert function_of([step, step], {})([1, 3, 5]) == [21, 25, 14, 10, 4, 0]
+    call = Step("Test.", "OUT_ = [first(item) for item in IN_]", "numbers", "made")
+    assert function_of([call], {"first": lambda x: x * 7})([1, 2]) == [7, 14]
 
 
 def test_levels_grow() -> None:
     rng = np.random.default_rng(0)
-    sizes = [np.mean([sum(1 for _ in ast.walk(ast.parse(make_task(rng, lv).answer))) for _ in range(40)]) for lv in LEVELS]
+    sizes = [np.mean([sum(1 for _ in ast.walk(ast.parse(make_task(rng, lv).answer))) for _ in range(40)]) for lv in PARTS]
     assert sizes == sorted(sizes)
+
+
+def test_later_parts_call_earlier_ones_in_every_way() -> None:
+    rng = np.random.default_rng(2)
+    sources = "\n".join(make_task(rng, 6).answer for _ in range(20))
+    assert re.search(r"made = \w+\(\w+\)", sources) and re.search(r"made = \[\w+\(item\) for item in \w+\]", sources)
 
 
 def test_constants_and_unchanged_arguments_stay_at_the_floor() -> None:
     rng = np.random.default_rng(5)
     for level in (1, 3, 6):
-        for _ in range(10):
-            problem = Problem.of_json(make_task(rng, level).metadata["problem"])
-            for constant in ("[]", "0", "''", "{}", "None", "x", *(repr(decode(case.expected)) for case in problem.examples)):
-                assert share_passed(problem, f"def {problem.name}(x):\n    return {constant}\n") <= problem.floor
+        for _ in range(6):
+            for problem in problems(make_task(rng, level)):
+                shown = {repr(decode(case.expected)) for case in problem.examples}
+                assert len(shown) > 1  # so that no constant can ever be right
+                for constant in ("[]", "0", "''", "{}", "None", "x", *shown):
+                    assert share_passed(problem, f"def {problem.name}(x):\n    return {constant}\n") <= problem.floor
 
 
 def test_equal_statements_have_equal_tests() -> None:
-    program = draw_program(draws(3), 4)
-    assert problem_of(program) == problem_of(draw_program(draws(3), 4))
+    program, again = draw_program(draws(3), 4), draw_program(draws(3), 4)
+    assert problem_of(program.as_json()) == problem_of(again.as_json())
 
 
 @pytest.mark.parametrize("level", BUGS)
@@ -103,8 +156,8 @@ def test_bugs_are_found_by_tests_and_mended_by_the_solution(level: int) -> None:
 
 
 def test_many_kinds_of_bugs_are_made() -> None:
-    rng = np.random.default_rng(0)
-    kinds = {edit.kind for _ in range(30) for edit in edits(ast.parse(make_task(rng, 5).answer))}
+    d = draws(0)
+    kinds = {bug.kind for _ in range(30) for bug in bugs_of(draw_program(d, 6, dynamic=True).source)}
     assert kinds >= {"comparison", "operator", "off by one", "missing branch", "default argument", "wrong order", "min for max"}
     assert kinds >= {"stops after one round", "ends too early", "not reversed", "missing else", "and for or"}
 
@@ -123,9 +176,10 @@ def test_a_bug_that_does_not_end_is_stopped() -> None:
     source = (
         "def f(x):\n    queue, seen = [1], {1}\n    for i in queue:\n        if i not in seen:\n            queue.append(i)\n"
     )
-    place = next(i for i, edit in enumerate(edits(ast.parse(source))) if edit.kind == "comparison")
-    assert results_of(with_bugs(source, [place]), "f", [[0]]) == [{"error": "_Endless"}]
-    assert results_of(source, "f", [[0]]) == [None]
+    bug = next(bug for bug in bugs_of(source) if bug.kind == "comparison")
+    assert with_bugs(source, [bug]) != source
+    assert runner_of(source, [bug], "f")([0]) == {"error": "_Endless"}
+    assert runner_of(source, [], "f")([0]) is None
 
 
 # --- dynamic programming against trying everything --------------------------------------------------------------------
