@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from turnwise.agents.prefixes import walk
 from turnwise.errors import ConfigError, Unsupported
 from turnwise.trainers.batch import Batch
 from turnwise.trainers.forward import Forward
@@ -71,9 +72,8 @@ def plant(tokens: Tensor, lengths: Tensor) -> Forest:
     ids, ends = tokens.cpu().numpy(), lengths.cpu().numpy()
     place = np.zeros(ids.shape, dtype=np.int64)
     fresh = dict[int, int]()
-    count, last = 0, -1
-    for row in _sorted_rows(ids, ends):
-        shared = _common(ids, ends, last, row) if last >= 0 else 0
+    count, last = 0, 0
+    for row, shared in walk(_texts(ids, ends)):
         place[row, :shared] = place[last, :shared]
         place[row, shared : ends[row]] = np.arange(count, count + ends[row] - shared)
         if shared < ends[row]:
@@ -113,8 +113,8 @@ def tree_batches(batch: Batch, max_tokens: int) -> list[Tensor]:
     ids, ends = batch.tokens.cpu().numpy(), batch.lengths.cpu().numpy()
     parts: list[list[int]] = []
     nodes = width = 0
-    for row in _sorted_rows(ids, ends):
-        new = int(ends[row]) - (_common(ids, ends, parts[-1][-1], row) if parts else 0)
+    for row, shared in walk(_texts(ids, ends)):
+        new = int(ends[row]) - shared
         width = max(width, int(ends[row]))
         if parts and nodes + new <= max_tokens and (len(parts[-1]) + 1) * width <= _ROOM * max_tokens:
             parts[-1].append(row)
@@ -215,17 +215,9 @@ def _attend(
 AttentionInterface.register(_ATTENTION, _attend)
 
 
-def _sorted_rows(ids: np.ndarray, ends: np.ndarray) -> list[int]:
-    """Rows in lexicographic order: the longest prefix that a row shares with an earlier one, it shares with the one before."""
-    keys = ids.astype(">i8")
-    return sorted(range(len(ids)), key=lambda row: keys[row, : ends[row]].tobytes())
-
-
-def _common(ids: np.ndarray, ends: np.ndarray, a: int, b: int) -> int:
-    """Tokens of the longest common prefix of two rows."""
-    width = min(int(ends[a]), int(ends[b]))
-    differs = ids[a, :width] != ids[b, :width]
-    return int(differs.argmax()) if differs.any() else width
+def _texts(ids: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
+    """Rows without what is beyond their ends."""
+    return [row[:end] for row, end in zip(ids, ends, strict=True)]
 
 
 def _alike(fresh: dict[int, int], ends: np.ndarray) -> Iterator[list[int]]:

@@ -1,8 +1,7 @@
 """Texts that are scored together: what they have in common at their beginning is computed once.
 
-Texts in sorted order are the branches of a tree in the order of a walk through it, so what a text shares with any text before it
-it shares with the last one. A row holds such branches one after the other: a token sees its own text up to itself and nothing
-else, and stands at its own text's position, so every log-probability is that of the text alone.
+A row holds branches of the texts' forest one after the other: a token sees its own text up to itself and nothing else, and stands
+at its own text's position, so every log-probability is that of the text alone.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from turnwise.agents.prefixes import walk
 
 __all__ = ["PackedRow", "pack", "row_tensors"]
 
@@ -57,16 +58,13 @@ def pack(texts: Sequence[list[int]], linear_cost: int) -> list[PackedRow]:
 
     rows: list[PackedRow] = []
     nothing = np.arange(0)
-    last: list[int] = []
-    for number in sorted(range(len(texts)), key=lambda i: texts[i]):
+    for number, shared in walk(texts):
         text = texts[number]
-        shared = _common(last, text)
         if shared and work(len(rows[-1]) + len(text) - shared) <= work(len(rows[-1])) + work(len(text)):
             rows[-1].add(number, text, next(reversed(rows[-1].paths.values()))[:shared])
         else:
             rows.append(PackedRow())
             rows[-1].add(number, text, nothing)
-        last = text
     return sorted(rows, key=lambda row: min(row.paths))
 
 
@@ -84,11 +82,3 @@ def row_tensors(rows: Sequence[PackedRow], device: torch.device, dtype: torch.dt
                 visible[start:stop, before] = True
     mask = torch.zeros(len(seen), 1, width, width, dtype=dtype)
     return ids, positions, mask.masked_fill_(~torch.from_numpy(seen)[:, None], -torch.inf).to(device)
-
-
-def _common(a: list[int], b: list[int]) -> int:
-    """How many tokens two texts have in common at their beginning."""
-    length = min(len(a), len(b))
-    if a[:length] == b[:length]:
-        return length
-    return next(i for i in range(length) if a[i] != b[i])
