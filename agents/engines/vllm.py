@@ -1,0 +1,314 @@
+"""The vLLM engine: token ids in, token ids with log-probabilities, entropies and versions out; one vLLM or several of them.
+
+Where the vLLMs are, in children of this process or behind HTTP, is the transport's business (`vllm_local`, `vllm_http`). Here
+is what makes them a policy that trains: a conversation stays with one vLLM, whose prefix cache then holds its beginning; new
+weights come while requests pause and go on; every sync has a label of its own, which salts the prefix cache, so that nothing
+computed with old weights is used again, and which comes back with every token, so that a vLLM which was restarted and forgot
+its weights is found, given them again, and asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from turnwise.agents.engine import Capabilities, Completion, Sampling
+from turnwise.agents.engines.torch_sampling import check_sampling
+from turnwise.agents.engines.vllm_tokens import Served, entropies, sampling_arguments, scoring_arguments, token_versions
+from turnwise.errors import ConfigError, EngineFailure
+
+__all__ = ["Sync", "Transport", "VLLMEngine", "VLLMStats"]
+
+_TRIES = 3
+_T = TypeVar("_T")
+
+
+class Transport(Protocol):
+    """One vLLM. Raises EngineFailure if it is broken or cannot be reached."""
+
+    name: str
+
+    async def generate(self, ids: Sequence[int], arguments: Mapping[str, Any], salt: str, session: str | None) -> Served: ...
+    async def score(self, ids: Sequence[int], arguments: Mapping[str, Any]) -> tuple[list[float], str]:
+        """[len(ids) - 1] log-probability of each token but the first; the label of the weights that say so."""
+        ...
+
+    async def pause(self, keep_cache: bool) -> None:
+        """Hold every request where it is."""
+        ...
+
+    async def resume(self) -> None: ...
+    async def call(self, method: str, *arguments: str) -> list[Any]:
+        """Of `vllm_worker.Weights`, in every worker."""
+        ...
+
+    async def label(self, name: str) -> None:
+        """What the weights are called from now on."""
+        ...
+
+    async def labelled(self) -> str:
+        """What they are called; a name of vLLM's own before the first `label`."""
+        ...
+
+    async def ready(self, patience_s: float) -> None:
+        """Wait until it answers."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """What the last change of weights cost."""
+
+    bytes: int
+    """Written for each vLLM to read."""
+    seconds: float
+    """In all, of which `paused_s` with no token sampled."""
+    paused_s: float
+
+
+@dataclass(slots=True)
+class VLLMStats:
+    """What the engine has done since it was made."""
+
+    requests: int = 0
+    tokens: int = 0
+    """Sampled."""
+    scored_tokens: int = 0
+    syncs: int = 0
+    again: int = 0
+    """Requests that were made again, for a vLLM broke or had forgotten its weights."""
+    restored: int = 0
+    """Times a vLLM was given its weights again."""
+    entropy_bound: float = 0.0
+    """Worst distance, in nats, of a reported entropy from the true one."""
+
+
+class VLLMEngine:
+    """See `turnwise.agents.engine.Engine`."""
+
+    def __init__(
+        self,
+        transports: Sequence[Transport],
+        *,
+        context_window: int,
+        vocabulary: int,
+        entropy_tokens: int = 32,
+        keep_cache: bool = False,
+        folder: str | Path | None = None,
+        patience_s: float = 120.0,
+    ) -> None:
+        """
+        Args:
+            transports: the vLLMs, all with the same model, each started with the worker extension `vllm_worker.Weights`,
+                `logprobs_mode="processed_logprobs"` and one token of context more than `context_window`.
+            vocabulary: entries of the model's; ids beyond are refused.
+            entropy_tokens: most likely tokens from which an entropy is computed (`stats.entropy_bound` says how well);
+                -1 is all, exact and slow for large vocabularies.
+            keep_cache: whether replies that are under way at a change of weights go on with the keys and values of the old ones
+                (faster) instead of having them computed again (default).
+            folder: where weights are written for the vLLMs to read: all must see it. None is a folder in shared memory.
+            patience_s: how long a vLLM that does not answer is waited for.
+
+        Raises ConfigError for settings that make no sense.
+        """
+        if not transports:
+            raise ConfigError("VLLMEngine: expected at least one vLLM, got none.")
+        if entropy_tokens != -1 and entropy_tokens < 1:
+            raise ConfigError(f"VLLMEngine entropy_tokens: expected at least 1, or -1 for all, got {entropy_tokens}.")
+        self.transports, self.stats = tuple(transports), VLLMStats()
+        self.last_sync: Sync | None = None
+        self._window, self._vocabulary = context_window, vocabulary
+        self._top = -1 if entropy_tokens == -1 or entropy_tokens >= vocabulary else entropy_tokens
+        self._keep_cache, self._patience_s = keep_cache, patience_s
+        parent = Path(folder) if folder is not None else _shared_memory()
+        parent.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(prefix="turnwise-weights-", dir=parent))
+        self._names: dict[str, int] = {}
+        """Label of each sync -> version of the weights."""
+        self._label, self._file = "", ""
+        self._homes: dict[str, str] = {}
+        """Session -> the one whose vLLM it shares (its own name if it was not forked)."""
+        self._repairs: dict[str, asyncio.Lock] = {}
+        self._one_sync = asyncio.Lock()
+        self.version = 0
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(tokens=True, score=True, update_weights=True, context_window=self._window)
+
+    async def generate(self, ids: Sequence[int], sampling: Sampling, session: str | None = None) -> Completion:
+        """See `Engine.generate`. Cancelling the call ends the request in vLLM too."""
+        self._check("generate", ids)
+        check_sampling(sampling)
+        if len(ids) >= self._window:
+            raise ConfigError(f"generate: expected a prompt shorter than the context window of {self._window}, got {len(ids)}.")
+        arguments = sampling_arguments(sampling, self._window - len(ids), self._top)
+        transport = self._home(session)
+
+        async def ask() -> tuple[Served, tuple[int, ...]] | None:
+            served = await transport.generate(ids, arguments, self._label or "start", session)
+            versions = token_versions(served.spans, len(served.ids), self._names) if self._label else (0,) * len(served.ids)
+            return None if versions is None else (served, versions)
+
+        served, versions = await self._steadily(transport, ask)
+        self.stats.requests += 1
+        self.stats.tokens += len(served.ids)
+        entropy = entropies(served.candidates, self._vocabulary)
+        self.stats.entropy_bound = max(self.stats.entropy_bound, entropy.bound)
+        logprobs = tuple(row[0] for row in served.candidates)
+        reason = "stop" if served.ids and served.ids[-1] in sampling.stop_ids else "length"
+        lowest = min(versions, default=self.version)
+        changed = versions if len(set(versions)) > 1 else ()
+        return Completion(served.ids, logprobs, entropy.values, reason, lowest, changed)
+
+    async def score(self, ids: Sequence[int], targets: Sequence[int]) -> list[float]:
+        """See `Engine.score`."""
+        self._check("score", ids)
+        if not targets:
+            return []
+        self._check("score", targets)
+        if len(ids) + len(targets) > self._window:
+            got = f"{len(ids)} + {len(targets)}"
+            raise ConfigError(f"score: expected at most {self._window} tokens (the context window), got {got}.")
+        text = [*ids, *targets]
+        transport = self._home(hashlib.blake2b(str(text[:64]).encode(), digest_size=8).hexdigest())
+
+        async def ask() -> list[float] | None:
+            logprobs, label = await transport.score(text, scoring_arguments())
+            return logprobs if label in self._names or not self._label else None
+
+        out = await self._steadily(transport, ask)
+        self.stats.scored_tokens += len(targets)
+        return out[-len(targets) :]
+
+    async def update_weights(self, weights: Mapping[str, Any], version: int) -> None:
+        """See `Engine.update_weights`. Requests under way pause, and go on with the new weights.
+
+        Raises EngineFailure if a vLLM does not take them; its weights are then undefined, and the next sync mends them.
+        """
+        async with self._one_sync:
+            started = time.perf_counter()
+            label = f"{self._folder.name}.{self.stats.syncs + 1}"
+            path = self._folder / f"{self.stats.syncs + 1}.safetensors"
+            size = await asyncio.to_thread(_write, weights, path)
+            self._names[label] = version
+            self.stats.syncs += 1
+            paused = await asyncio.gather(*(self._load_steadily(t, str(path), label) for t in self.transports))
+            old, self._file = self._file, str(path)
+            self._label, self.version = label, version  # only now: nothing of the old weights was computed under this salt
+            if old:
+                Path(old).unlink(missing_ok=True)
+            self.last_sync = Sync(size, time.perf_counter() - started, max(paused))
+
+    async def differing(self, weights: Mapping[str, Any]) -> list[str]:
+        """Names of the tensors in `weights` that a vLLM holds otherwise: what is wrong when log-probabilities differ."""
+        path = self._folder / "compare.safetensors"
+        await asyncio.to_thread(_write, weights, path)
+        try:
+            answers = [await transport.call("turnwise_differing", str(path)) for transport in self.transports]
+        finally:
+            path.unlink(missing_ok=True)
+        return sorted({name for answer in answers for worker in answer for name in worker})
+
+    def release(self, session: str) -> None:
+        self._homes.pop(session, None)
+
+    def fork(self, session: str, twin: str) -> None:
+        self._homes[twin] = self._homes.get(session, session)
+
+    async def close(self) -> None:
+        """End the vLLMs that are ours; the others forget us."""
+        await asyncio.gather(*(transport.close() for transport in self.transports))
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _check(self, where: str, ids: Sequence[int]) -> None:
+        if not ids:
+            raise ConfigError(f"{where}: expected at least one token id, got none.")
+        for wrong in (min(ids), max(ids)):
+            if not 0 <= wrong < self._vocabulary:
+                raise ConfigError(
+                    f"{where}: expected ids from 0 to {self._vocabulary - 1} (the model's vocabulary), got {wrong}."
+                )
+
+    def _home(self, session: str | None) -> Transport:
+        """The vLLM of a conversation: by rendezvous hashing, so that it stays the same whoever asks."""
+        if session is None or len(self.transports) == 1:
+            return self.transports[self.stats.requests % len(self.transports)]
+        origin = self._homes.get(session, session)
+        return max(self.transports, key=lambda t: hashlib.blake2b(f"{t.name}/{origin}".encode(), digest_size=8).digest())
+
+    async def _load(self, transport: Transport, file: str, label: str) -> float:
+        """Weights and label into one vLLM; seconds for which nothing was sampled."""
+        started = time.perf_counter()
+        await transport.pause(self._keep_cache)
+        try:
+            await transport.call("turnwise_load", file)
+            await transport.label(label)
+        finally:
+            await transport.resume()
+        return time.perf_counter() - started
+
+    async def _load_steadily(self, transport: Transport, file: str, label: str) -> float:
+        """The same, also if the vLLM is being restarted just now."""
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._load(transport, file, label)
+            except EngineFailure:
+                self.stats.again += 1
+                await transport.ready(self._patience_s)
+        return await self._load(transport, file, label)
+
+    async def _steadily(self, transport: Transport, ask: Callable[[], Awaitable[_T | None]]) -> _T:
+        """Ask, and once more if the vLLM broke (EngineFailure) or answers with weights that are not ours (None)."""
+        failure = EngineFailure("weights", f"{transport.name} answers with weights that nobody gave it.")
+        for _ in range(_TRIES):
+            try:
+                answer = await ask()
+            except EngineFailure as error:
+                failure = error
+            else:
+                if answer is not None:
+                    return answer
+            self.stats.again += 1
+            await self._repair(transport)
+        raise failure
+
+    async def _repair(self, transport: Transport) -> None:
+        """Wait for a vLLM, and give it the present weights unless it has them."""
+        async with self._repairs.setdefault(transport.name, asyncio.Lock()):
+            await transport.ready(self._patience_s)
+            async with self._one_sync:
+                if self._label and await transport.labelled() != self._label:
+                    await self._load(transport, self._file, self._label)
+                    self.stats.restored += 1
+
+
+def _shared_memory() -> Path:
+    fast = Path("/dev/shm")
+    return fast if fast.is_dir() else Path(tempfile.gettempdir())
+
+
+def _write(weights: Mapping[str, Any], path: Path) -> int:
+    """A safetensors file in which tied weights stand once, under the name that comes first. Returns its bytes."""
+    seen: set[int] = set()
+    plain: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        if tensor.data_ptr() not in seen or not tensor.numel():
+            seen.add(tensor.data_ptr())
+            plain[name] = tensor.detach().to("cpu", copy=False).contiguous()
+    with torch.no_grad():
+        save_file(plain, str(path))
+    return path.stat().st_size
