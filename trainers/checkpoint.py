@@ -29,6 +29,8 @@ class State:
     """What the caller wants back: the curve so far, the results of earlier stages."""
     rewards: Sequence[Mapping[str, Any]] = ()
     """States of the reward shapers."""
+    admitted: Sequence[Mapping[str, Any]] = ()
+    """What was rolled out ahead and is not learned from yet (`recording.pack_admitted`)."""
 
 
 def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, state: State) -> Path:
@@ -39,7 +41,8 @@ def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     part.mkdir(parents=True)
     write_model(part, model, tokenizer)
     record = {"step": state.step, "learner": state.learner, "sampler": state.sampler, "extra": state.extra}
-    torch.save({**record, "rewards": list(state.rewards), "weights": model.state_dict()}, part / "trainer.pt")
+    record |= {"rewards": list(state.rewards), "admitted": list(state.admitted)}
+    torch.save({**record, "weights": model.state_dict()}, part / "trainer.pt")
     shutil.rmtree(final, ignore_errors=True)
     os.replace(part, final)
     (folder / "latest.tmp").write_text(final.name)
@@ -68,4 +71,5 @@ def load(path: Path, model: PreTrainedModel) -> State:
     except OSError as error:
         raise ConfigError(f"resume {path}: trainer.pt cannot be read ({error}).") from error
     model.load_state_dict(saved["weights"])
-    return State(saved["step"], saved["learner"], saved["sampler"], saved["extra"], saved.get("rewards", ()))
+    later = (saved.get("rewards", ()), saved.get("admitted", ()))
+    return State(saved["step"], saved["learner"], saved["sampler"], saved["extra"], *later)

@@ -18,7 +18,7 @@ from torch import Tensor
 from turnwise.trainers.batch import Batch
 from turnwise.types import Group, Stop, Trajectory, Turn
 
-__all__ = ["Thresholds", "advantage_metrics", "alarms", "group_metrics", "ratio_metrics"]
+__all__ = ["Thresholds", "advantage_metrics", "alarms", "group_metrics", "ratio_metrics", "staleness_metrics"]
 
 
 def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
@@ -56,6 +56,17 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     kinds = Counter(t.failure.kind for t in trajectories if t.failure)
     failures = {f"failures/{kind}": float(n) for kind, n in sorted(kinds.items())}
     return metrics | _turn_metrics(groups, alive) | _term_metrics(groups, alive) | failures
+
+
+def staleness_metrics(groups: Sequence[Group], version: int) -> dict[str, float]:
+    """How many updates behind the weights `version` the survivors' sampled tokens are: `staleness_mean` and `staleness_max`."""
+    turns = [turn for group in groups for turn in _distinct(group.survivors) if not turn.given]
+    ages = Counter[int]()
+    for turn in turns:
+        ages.update([version - v for v in turn.versions] if turn.versions else {version - turn.version: len(turn.action_ids)})
+    tokens = ages.total()
+    mean = sum(age * n for age, n in ages.items()) / tokens if tokens else 0.0
+    return {"staleness_mean": mean, "staleness_max": float(max(ages, default=0))}
 
 
 def advantage_metrics(batch: Batch, advantages: Tensor) -> dict[str, float]:
@@ -205,6 +216,8 @@ def _kl_engine(steps: _Steps, t: Thresholds) -> str:
         "engine and trainer disagree about the same weights. Check the weight update, the sampling temperature and top-p, the "
         "mask, and the precision of both."
     )
+    if steps[-1].get("staleness_max", 0.0) > 0:
+        return ""  # the samples are of older weights: `ess` and `ratio_clipped` watch over those
     return _above("kl_engine", steps, t.kl_engine, mend)
 
 

@@ -16,7 +16,7 @@ from turnwise.seeds import child
 from turnwise.trainers.rollouts.protocol import Ended, Event, Grow, Paused, Played, Rollout, Sampled
 from turnwise.types import Group, Spent, Task, Trajectory, Turn
 
-__all__ = ["Budget", "LocalPool", "RolloutPool"]
+__all__ = ["Budget", "LocalPool", "RolloutPool", "task_of"]
 
 
 class RolloutPool(Protocol):
@@ -39,6 +39,11 @@ class Budget:
 
     def allows(self, spent: Spent) -> bool:
         return (not self.tokens or spent.tokens < self.tokens) and (not self.tool_calls or spent.tool_calls < self.tool_calls)
+
+
+def task_of(trajectories: Sequence[Trajectory]) -> Task:
+    """The task of a group: one that failed at its reset may not know it."""
+    return next((t for t in trajectories if not t.failed), trajectories[0]).task
 
 
 class LocalPool:
@@ -97,8 +102,7 @@ class _Grower:
         self._paused: dict[Turn | None, Episode] = {}
 
     def task(self, trajectories: Sequence[Trajectory]) -> Task:
-        known = next((t for t in trajectories if not t.failed), trajectories[0] if trajectories else None)
-        return known.task if known else next(iter(self._paused.values())).task
+        return task_of(trajectories) if trajectories else next(iter(self._paused.values())).task
 
     async def close(self, *, broken: bool) -> None:
         """Close what is open: paused episodes; after a cancellation, forks whose task may not even have begun."""

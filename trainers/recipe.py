@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.registry import names, resolve
-from turnwise.trainers import aggregates, optimizers
+from turnwise.trainers import aggregates, optimizers, schedule
 from turnwise.trainers.advantages.grpo import GRPO
 from turnwise.trainers.advantages.protocol import Advantage
 from turnwise.trainers.corrections.protocol import Correction
@@ -35,6 +35,7 @@ from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.rollouts.protocol import Rollout
 from turnwise.trainers.samplers.protocol import Sampler
 from turnwise.trainers.samplers.uniform import Uniform
+from turnwise.trainers.schedule import Asynchronous, LockStep
 from turnwise.trainers.sft import SFT
 from turnwise.trainers.transforms.protocol import Transform
 
@@ -95,6 +96,7 @@ class Recipe:
     """For samples of older weights; the weights multiply."""
     aggregate: aggregates.Aggregate = field(default_factory=aggregates.TokenMean)
     optimizer: AdamW | MuonAdamW = field(default_factory=AdamW)
+    schedule: LockStep | Asynchronous = field(default_factory=LockStep)
     evaluate: Evaluate = field(default_factory=Evaluate)
 
     seed: int = 0
@@ -177,7 +179,7 @@ _PACKAGES = {
 }
 _LISTS = ("rewards", "transform", "correction")
 """Slots that hold any number of methods, in order."""
-_MODULES: dict[str, ModuleType] = {"aggregate": aggregates, "optimizer": optimizers}
+_MODULES: dict[str, ModuleType] = {"aggregate": aggregates, "optimizer": optimizers, "schedule": schedule}
 _RECORDS: dict[str, type] = {
     **{"lora": Lora, "warm_start": SFT, "critic": Critic},
     **{"evaluate": Evaluate, "env": EnvChoice, "budget": Budget},

@@ -1,14 +1,16 @@
 """A whole run: demonstrations, warm-start, RL, evaluation before and after each, files. All I/O of training is here.
 
-OUT/recipe.toml  metrics.jsonl  tensorboard/  curve.png  checkpoints/  model/  trajectories.jsonl  results.json
+OUT/recipe.toml  metrics.jsonl  tensorboard/  curve.png  checkpoints/  model/  trajectories.jsonl  events.jsonl  results.json
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, aclosing, closing
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -41,6 +43,7 @@ from turnwise.trainers.policies.pretrained import Pretrained
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.pool import LocalPool
 from turnwise.trainers.recipe import Recipe, dump
+from turnwise.trainers.recording import EventLog, Logged, pack_admitted, unpack_admitted
 from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.sft import SFT, Teacher, encode, texts
 from turnwise.trainers.tagged import Tagged
@@ -136,7 +139,7 @@ async def _fresh(recipe: Recipe, out: Path, console: Console, worlds: Worlds) ->
     if recipe.evaluate.tasks:
         await measure(live, "start", 0, recipe.evaluate.tasks)
     if recipe.warm_start is not None:
-        _imitate(live, recipe.warm_start, shown)
+        await _imitate(live, recipe.warm_start, shown)
         if recipe.evaluate.tasks:
             await measure(live, "warm-start", 0, recipe.evaluate.tasks)
     return live
@@ -153,7 +156,8 @@ def _assemble(
     template = ChatTemplate(cast(Any, tokenizer))
     if recipe.lora is not None:
         model = with_adapters(model, recipe.lora, child(recipe.seed, "lora"))
-    engine = TorchEngine(model, max_batch=recipe.concurrency)
+    # An engine that samples while the learner changes its weights needs its own.
+    engine = TorchEngine(copy.deepcopy(model) if recipe.schedule.overlaps else model, max_batch=recipe.concurrency)
     return Live(recipe, out, console, worlds, model, tokenizer, template, engine, [], [])
 
 
@@ -195,13 +199,13 @@ def _teacher(name: str) -> Agent:
         raise ConfigError(f"warm_start.teacher: {name!r} cannot be imported ({error}); write package.module:function.") from error
 
 
-def _imitate(live: Live, sft: SFT, shown: Sequence[Trajectory]) -> None:
+async def _imitate(live: Live, sft: SFT, shown: Sequence[Trajectory]) -> None:
     rows = sft.rows([encode(t, live.template) for t in shown])
     with progress(live.console) as bar:
         task = bar.add_task("warm-start", total=sft.steps(len(rows)), note="")
         for loss in sft.train(live.model, rows, child(live.recipe.seed, "sft")):
             bar.update(task, advance=1, note=f"loss {loss:.2f}")
-    live.engine.refresh(0)
+    await live.engine.update_weights(live.model.state_dict(), 0)
 
 
 # --- RL -------------------------------------------------------------------------------------------------------------
@@ -231,23 +235,33 @@ async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str) -> 
     sampler = recipe.sampler.start([(c.id, c.weight, c.difficulty) for c in recipe.env])
     if state is not None:
         learner.load_state_dict(state.learner)
-        live.engine.refresh(learner.version)
+        await live.engine.update_weights(live.model.state_dict(), learner.version)
         sampler = state.sampler
-        _cut(live.folder / "trajectories.jsonl", state.extra["trajectories_bytes"])
+        for name, size in state.extra["bytes"].items():
+            _cut(live.folder / name, size)
     first = state.step if state else 0
     scene = Scene(engine=live.engine, template=live.template, policy=live.model)
+    log = EventLog(live.folder / "events.jsonl")
     pool = LocalPool(
         *(live.worlds, live.agent, recipe.rollout),
         limits=limits_of(recipe),
         budget=recipe.budget,
         concurrency=recipe.concurrency,
+        done=log.ended,
     )
+    pool = Logged(pool, log, recipe.seed, recipe.steps, lambda: learner.version)
+    admitted = [unpack_admitted(batch) for batch in state.admitted] if state else []
+    steps = train(recipe, pool, learner, live.engine, sampler, first, scene, state and state.rewards, admitted)
     logbook = Logbook(live.folder, wandb=wandb, resume=state is not None, first=first)
     history: list[dict[str, float]] = read_metrics(live.folder / "metrics.jsonl")
-    try:
-        with progress(live.console) as bar, TrajectoryWriter(live.folder / "trajectories.jsonl") as trajectories:
-            task = bar.add_task("RL", total=recipe.steps, completed=first, note="")
-            async for step in train(recipe, pool, learner, live.engine, sampler, first, scene, state and state.rewards):
+    with ExitStack() as open_files:
+        open_files.enter_context(closing(log))
+        open_files.enter_context(closing(logbook))
+        trajectories = open_files.enter_context(TrajectoryWriter(live.folder / "trajectories.jsonl"))
+        bar = open_files.enter_context(progress(live.console))
+        task = bar.add_task("RL", total=recipe.steps, completed=first, note="")
+        async with aclosing(steps):
+            async for step in steps:
                 live.success.append((step.index + 1, step.metrics.get("success", 0.0)))
                 logbook.write(step.index, step.metrics)
                 for alarm in alarms(history, step.metrics):
@@ -256,9 +270,8 @@ async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str) -> 
                 bar.update(task, advance=1, note=_note(step))
                 for group in step.groups:
                     trajectories.write(group.trajectories)
+                log.learned(step.index, learner.version, step.rolled, record=bool(recipe.rewards))
                 await _between(live, learner, step)
-    finally:
-        logbook.close()
 
 
 async def _between(live: Live, learner: LocalLearner, step: Step) -> None:
@@ -271,9 +284,10 @@ async def _between(live: Live, learner: LocalLearner, step: Step) -> None:
     elif settings.every and settings.tasks and done % settings.every == 0:
         await measure(live, "rl", done, settings.curve_tasks, quiet=True)
     if last or done % recipe.checkpoint_every == 0:
-        size = (live.folder / "trajectories.jsonl").stat().st_size
-        extra = {"points": [asdict(p) for p in live.points], "success": live.success, "trajectories_bytes": size}
-        state = checkpoint.State(done, learner.state_dict(), step.sampler, extra, step.rewards)
+        admitted = [pack_admitted(batch) for batch in await step.ahead.pending()]
+        sizes = {name: (live.folder / name).stat().st_size for name in ("trajectories.jsonl", "events.jsonl")}
+        extra = {"points": [asdict(p) for p in live.points], "success": live.success, "bytes": sizes}
+        state = checkpoint.State(done, learner.state_dict(), step.sampler, extra, step.rewards, admitted)
         checkpoint.save(live.folder / "checkpoints", live.model, live.tokenizer, state)
 
 

@@ -7,18 +7,18 @@ It yields a record per step; printing, files and dashboards are the caller's bus
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from turnwise.agents.engine import Engine
 from turnwise.errors import InfraError
 from turnwise.seeds import child
+from turnwise.trainers.ahead import Admitted, Ahead
 from turnwise.trainers.batch import collate
 from turnwise.trainers.learner import Learner
-from turnwise.trainers.monitor import advantage_metrics, group_metrics
+from turnwise.trainers.monitor import advantage_metrics, group_metrics, staleness_metrics
 from turnwise.trainers.pool import RolloutPool
 from turnwise.trainers.recipe import Recipe
 from turnwise.trainers.rewards.protocol import Scene, State
@@ -36,13 +36,17 @@ class Step:
     """What one step did."""
 
     index: int
+    rolled: tuple[Group, ...]
+    """As rolled out, failures included."""
     groups: tuple[Group, ...]
-    """As rolled out and shaped, failures included."""
+    """The same, shaped."""
     metrics: dict[str, float]
     sampler: Mapping[str, Any]
     """The sampler's state after the step."""
     rewards: Sequence[State]
     """That of each reward shaper."""
+    ahead: Ahead
+    """What is rolled out for the steps to come; a checkpoint keeps what is `pending` there."""
 
 
 async def train(
@@ -54,39 +58,42 @@ async def train(
     first: int = 0,
     scene: Scene | None = None,
     rewards: Sequence[State] | None = None,
-) -> AsyncIterator[Step]:
+    admitted: Sequence[Admitted] = (),
+) -> AsyncGenerator[Step, None]:
     """Steps `first` to `recipe.steps`. Every random number follows from the recipe's seed and the step's index.
 
-    `scene` is what reward shapers may look at (the engine alone if None), `rewards` their states (as at the start if None).
+    `scene` is what reward shapers may look at (the engine alone if None), `rewards` their states (as at the start if None),
+    `admitted` what a checkpoint kept of the batches that were rolled out ahead.
     """
     scene = replace(scene or Scene(engine=engine), steps=recipe.steps, temperature=recipe.temperature)
     states = rewards or start(recipe.rewards, scene)
     barren = 0
-    for index in range(first, recipe.steps):
-        seed = child(recipe.seed, "step", index)
-        problems = recipe.sampler.ask(sampler, recipe.tasks_per_step, np.random.default_rng(child(seed, "tasks")))
-        groups = await pool.collect(problems, seed)
-        shaped = await shape(recipe.rewards, groups, states, replace(scene, step=index, seed=child(seed, "rewards")))
-        groups, states = shaped.groups, shaped.states
-        sampler = recipe.sampler.tell(sampler, groups)
-        metrics = group_metrics(groups) | shaped.metrics
-        usable = [g for g in groups if len(g.survivors) >= recipe.min_survivors]
-        metrics["groups_dropped"] = float(len(groups) - len(usable))
-        barren = 0 if usable else barren + 1
-        if usable:
-            metrics |= await _learn(recipe, usable, learner, engine)
-        elif barren >= PATIENCE:
-            raise InfraError("stalled", f"no group had {recipe.min_survivors} survivors in {PATIENCE} steps; see the failures.")
-        yield Step(index, tuple(groups), metrics, sampler, states)
+    async with Ahead(recipe, pool, first, admitted) as ahead:
+        for index in range(first, recipe.steps):
+            ahead.admit(index, sampler)
+            rolled = await ahead.take(index)
+            seed = child(child(recipe.seed, "step", index), "rewards")
+            shaped = await shape(recipe.rewards, rolled, states, replace(scene, step=index, seed=seed))
+            groups, states = shaped.groups, shaped.states
+            sampler = recipe.sampler.tell(sampler, groups)
+            metrics = group_metrics(groups) | staleness_metrics(groups, learner.version) | shaped.metrics
+            usable = [g for g in groups if len(g.survivors) >= recipe.min_survivors]
+            metrics["groups_dropped"] = float(len(groups) - len(usable))
+            barren = 0 if usable else barren + 1
+            if usable:
+                metrics |= await recipe.schedule.carry_out(partial(_learn, recipe, usable, learner))
+                await engine.update_weights(learner.weights(), learner.version)
+            elif barren >= PATIENCE:
+                few = f"no group had {recipe.min_survivors} survivors in {PATIENCE} steps"
+                raise InfraError("stalled", f"{few}; see the failures.")
+            yield Step(index, tuple(rolled), tuple(groups), metrics, sampler, states, ahead)
 
 
-async def _learn(recipe: Recipe, groups: Sequence[Group], learner: Learner, engine: Engine) -> dict[str, float]:
+def _learn(recipe: Recipe, groups: Sequence[Group], learner: Learner) -> dict[str, float]:
     batch = learner.annotate(collate(groups))
     advantages = recipe.advantage(batch)
     for transform in recipe.transform:
         advantages = transform(batch, advantages)
     targets = getattr(recipe.advantage, "targets", None)
     metrics = advantage_metrics(batch, advantages)
-    metrics |= learner.update(batch, advantages, targets(batch) if targets else None)
-    await engine.update_weights(learner.weights(), learner.version)
-    return metrics
+    return metrics | learner.update(batch, advantages, targets(batch) if targets else None)
