@@ -38,6 +38,7 @@ BUILT_IN = {
     "turnwise/Sokoban-v0": "turnwise.envs.puzzles.sokoban:Sokoban",
     "turnwise/Sudoku-v0": "turnwise.envs.puzzles.sudoku:Sudoku",
     "turnwise/TowerOfHanoi-v0": "turnwise.envs.puzzles.tower_of_hanoi:TowerOfHanoi",
+    "turnwise/WordGuess-v0": "turnwise.envs.puzzles.word_guess:WordGuess",
 }
 ADAPTERS = {
     "turnwise/Gymnasium-v0": "turnwise.envs.adapters.gymnasium_env:GymnasiumEnv",

@@ -27,6 +27,7 @@ TASKS = {
     "turnwise/SlidingTiles-v0": 10,
     "turnwise/Sudoku-v0": 10,
     "turnwise/TowerOfHanoi-v0": 10,
+    "turnwise/WordGuess-v0": 5,
 }
 """Train and test tasks per level that the expert plays; 50 where not said, fewer where each opens a session or builds a world."""
 LEVELS = {
