@@ -1,0 +1,62 @@
+"""Undirected graphs: read from a task, checked, shown and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnwise.envs.draws import Draws
+from turnwise.envs.np.drawing import COLOURS, NODE, Line, circle, network
+from turnwise.envs.np.fields import number, numbers
+
+__all__ = ["Graph", "graph_in", "graph_picture", "listed", "relabelled"]
+
+Edge = tuple[int, int]
+"""Two vertices, from 0."""
+
+
+class Graph(NamedTuple):
+    """Vertices 0 to size - 1; shown to agents as 1 to size."""
+
+    size: int
+    neighbours: tuple[frozenset[int], ...]
+    """[size]"""
+
+
+def relabelled(draws: Draws, size: int, edges: Iterable[Edge]) -> tuple[dict[str, Any], list[int]]:
+    """Metadata of the graph under shuffled names, and each vertex's new label, from 1."""
+    labels = draws.shuffled(range(1, size + 1))
+    renamed = sorted(sorted((labels[a], labels[b])) for a, b in edges)
+    return {"vertices": size, "edges": renamed}, labels
+
+
+def graph_in(metadata: Mapping[str, Any]) -> Graph:
+    """The graph of `vertices` and `edges` (pairs of labels from 1). ValueError if it is none."""
+    size = number(metadata["vertices"], 1, 1000)
+    neighbours = [set[int]() for _ in range(size)]
+    for edge in metadata["edges"]:
+        a, b = numbers(edge, 1, size)
+        if a == b:
+            raise ValueError(f"vertex {a} is joined to itself")
+        neighbours[a - 1].add(b - 1)
+        neighbours[b - 1].add(a - 1)
+    return Graph(size, tuple([frozenset(around) for around in neighbours]))
+
+
+def listed(graph: Graph) -> str:
+    """A line for each vertex and its neighbours, labels from 1."""
+    lines = [f"{v + 1}: {' '.join([str(other + 1) for other in sorted(graph.neighbours[v])])}" for v in range(graph.size)]
+    return "Vertex: those that it is joined to\n" + "\n".join(lines)
+
+
+def graph_picture(graph: Graph, groups: Sequence[Sequence[int]] = (), path: Sequence[Line] = ()) -> NDArray[np.uint8]:
+    """The graph on a circle, each group of labels in a colour, and a thick path; uint8 [H, W, 3]."""
+    colours = [NODE] * graph.size
+    for i, group in enumerate(groups):
+        for label in group:
+            colours[label - 1] = COLOURS[i % len(COLOURS)]
+    edges = [(a, b) for a in range(graph.size) for b in graph.neighbours[a] if a < b]
+    return network(circle(graph.size), edges, path, colours)

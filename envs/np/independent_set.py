@@ -1,0 +1,129 @@
+"""turnwise/NP-IndependentSet-v0: as many vertices of a graph as possible, no two of them joined (maximum independent set).
+
+The vertices are parted into groups of three that are all joined to each other, as many groups as the optimum has vertices: an
+independent set takes at most one of each, so more cannot be. One vertex of each group is in the planted set; pairs of different
+groups are joined at random unless both are planted, more often where one of them is, so that it tells little to have few
+neighbours. The value to beat is the best of taking whatever is not joined to those taken: in the order of the numbers, and again
+and again the vertex with fewest neighbours left. Levels are measured by the vertices of the optimum:
+
+    level  vertices  in the optimum
+      1       12          4
+      2       15          5
+      3       18          6
+      4       21          7
+      5       24          8
+
+The expert takes the vertices of the optimum one after the other.
+
+Sources: Xu, Boussemart, Hemery and Lecoutre, Random constraint satisfaction: easy generation of hard (satisfiable) instances,
+2007 (the graphs of BHOSLIB).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from turnwise.envs.draws import Draws
+from turnwise.envs.np.graph import Graph, graph_in, graph_picture, listed, relabelled
+from turnwise.envs.np.proposals import Proposal, counted, repeated_or_unknown
+from turnwise.envs.np.propose import Draft, ProposeAndImprove
+from turnwise.types import Task
+
+__all__ = ["PLANTED", "IndependentSet"]
+
+PLANTED = {1: 4, 2: 5, 3: 6, 4: 7, 5: 8}
+"""Level -> vertices of the optimum."""
+_DENSITY = 0.3
+"""Of the pairs of different groups, how many are joined; more where one is planted, to make up for those that must not be."""
+_EXTRA = 2.0
+_GROUP = 3
+
+
+class IndependentSet(ProposeAndImprove[Graph]):
+    """The most vertices, no two of them joined. quality = (vertices - V) / (optimum - V), from 0 to 1; V is the value to beat.
+
+    Reward: half of what a proposal adds to the best quality so far (`progress`), and half for the optimum (`solved`), so only
+    the optimum earns 1. What breaks a constraint earns nothing.
+    """
+
+    name, aim = "independent-set", "Independent set: choose as many vertices as possible, no two of them joined."
+    form = "Reply with the chosen vertices, separated by spaces, for example <answer>2 3 ...</answer>."
+
+    @override
+    def draw(self, draws: Draws, level: int) -> Draft:
+        groups = [i for i in range(PLANTED[level]) for _ in range(_GROUP)]
+        planted = {groups.index(i) for i in range(PLANTED[level])}
+        edges = [
+            (a, b) for a, b in combinations(range(len(groups)), 2) if _joined(draws, groups[a] == groups[b], {a, b} & planted)
+        ]
+        metadata, labels = relabelled(draws, len(groups), edges)
+        chosen = (tuple(sorted(labels[vertex] for vertex in planted)),)
+        return metadata, lambda: chosen
+
+    @override
+    def read(self, metadata: Mapping[str, Any]) -> Graph:
+        return graph_in(metadata)
+
+    @override
+    def turns(self, task: Task) -> int:
+        """Half the vertices and 4."""
+        return task.metadata["vertices"] // 2 + 4
+
+    @override
+    def show(self, instance: Graph) -> str:
+        return listed(instance)
+
+    @override
+    def flaw(self, instance: Graph, proposal: Proposal) -> str:
+        flaw = repeated_or_unknown(proposal[0], instance.size, "vertex")
+        if flaw:
+            return flaw
+        chosen = {vertex - 1 for vertex in proposal[0]}
+        for vertex in proposal[0]:
+            clash = instance.neighbours[vertex - 1] & chosen
+            if clash:
+                return f"{vertex} and {min(clash) + 1} are joined."
+        return ""
+
+    @override
+    def value(self, instance: Graph, proposal: Proposal) -> int:
+        return len(proposal[0])
+
+    @override
+    def named(self, value: int) -> str:
+        return counted(value, "vertex", "vertices")
+
+    @override
+    def to_beat(self, instance: Graph) -> int:
+        return max(_taken(instance, fewest=False), _taken(instance, fewest=True))
+
+    @override
+    def climb(self, instance: Graph, optimal: Proposal) -> Iterator[Proposal]:
+        return ((chosen,) for chosen in accumulate((vertex,) for vertex in optimal[0]))
+
+    @override
+    def drawing(self) -> NDArray[np.uint8]:
+        return graph_picture(self._instance, self._best)
+
+
+def _joined(draws: Draws, same_group: bool, planted: set[int]) -> bool:
+    """Whether two vertices are, of which `planted` are in the planted set."""
+    if same_group or len(planted) == 2:
+        return same_group
+    return draws.uniform() < (_DENSITY * _EXTRA if planted else _DENSITY)
+
+
+def _taken(graph: Graph, *, fewest: bool) -> int:
+    """How many can be taken one after the other: the first that is still free, or the one with `fewest` free neighbours."""
+    free, taken = set(range(graph.size)), 0
+    while free:
+        vertex = min(free, key=lambda v: (len(graph.neighbours[v] & free), v)) if fewest else min(free)
+        free -= graph.neighbours[vertex] | {vertex}
+        taken += 1
+    return taken
