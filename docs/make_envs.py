@@ -31,6 +31,8 @@ TASKS = 200
 """Train and test tasks of each level that the expert plays for the table."""
 TWINS = {"turnwise/Gui-v0": "turnwise/GuiLite-v0"}
 """Measured by one that is the same step by step and quicker, as a test holds; the test of these pages plays the id itself."""
+MOST_LINES, MOST_TURNS = 18, 7
+"""Of an observation, and of an episode, that a page shows."""
 _NOT_SHOWN = ("self", "split", "difficulty", "max_turns", "render_mode", "action_format", "instructions", "toolset")
 
 
@@ -147,7 +149,8 @@ def _tools(env: TurnEnv) -> list[str]:
 def _episode(env: TurnEnv) -> list[str]:
     """The expert's episode with seed 0, the terms of its reward, and what the second turn looks like."""
     observation, _ = env.reset(seed=0)
-    said, earned, terms, picture, over = [_said("environment", observation)], 0.0, dict[str, float](), "", False
+    said, earned, terms, picture, over = list[str](), 0.0, dict[str, float](), "", False
+    first = _said("environment", _without_specs(env, observation))
     while not over:
         action = env.expert_action()
         observation, reward, terminated, truncated, info = env.step(action)
@@ -156,21 +159,46 @@ def _episode(env: TurnEnv) -> list[str]:
         earned += reward
         for term, value in info["reward_terms"].items():
             terms[term] = terms.get(term, 0.0) + value
-        said += [_said("agent", action), _said("environment", observation, f", reward {reward:g}" if reward else "")]
+        said.append(f"{_said('agent', action)}\n{_said('environment', observation, f', reward {reward:g}' if reward else '')}")
     sums = ", ".join(f"`{term}` {value:g}" for term, value in terms.items())
     modes = ", ".join(f"`{mode}`" for mode in env.metadata["render_modes"])
     return [
         f"## An episode\n\nObservations and actions are text; an observation is the new message only. Seed 0, level "
-        f"{env.task.difficulty}, played by the expert:\n\n```text\n" + "\n".join(said) + "\n```",
+        f"{env.task.difficulty}, played by the expert; what is long is cut here:\n\n```text\n"
+        + "\n".join((first, *_left_out(said, MOST_TURNS, "turns")))
+        + "\n```",
         f"It earns {earned:g}" + (f", in terms: {sums}." if sums else "."),
         f"## Render\n\nModes: {modes}. `render()` in mode `ansi` after the second turn, or the last before it:\n\n"
-        f"```text\n{picture.rstrip()}\n```",
+        f"```text\n{_short(picture.rstrip())}\n```",
     ]
+
+
+def _without_specs(env: TurnEnv, observation: Any) -> str:
+    """The first observation without the tools' JSON, of which the page has a table."""
+    text = observation if isinstance(observation, str) else observation["text"]
+    specs = {json.dumps(spec, ensure_ascii=False) for spec in env.tools}
+    lines = text.split("\n")
+    shown = [line for line in lines if line not in specs]
+    if len(shown) < len(lines):
+        shown.insert(lines.index(next(line for line in lines if line in specs)), "... (the tools above, as JSON)")
+    return "\n".join(shown)
 
 
 def _said(who: str, text: Any, note: str = "") -> str:
     text = text if isinstance(text, str) else text["text"]
-    return f"[{who}{note}]\n{text}"
+    return f"[{who}{note}]\n{_short(text)}"
+
+
+def _short(text: str) -> str:
+    return "\n".join(_left_out(text.split("\n"), MOST_LINES, "lines"))
+
+
+def _left_out(parts: list[str], most: int, what: str) -> list[str]:
+    """The parts, or if there are too many the first and the last third, and between them how many are not shown."""
+    if len(parts) <= most + 1:
+        return parts
+    last = most // 3
+    return [*parts[: most - last], f"... ({len(parts) - most} {what} left out)", *parts[-last:]]
 
 
 def _levels(env: TurnEnv, levels: Mapping[str, Mapping[str, float]]) -> str:
