@@ -265,8 +265,9 @@ def test_points_pictures_and_forks() -> None:
         assert "] tab" in before["text"] and before["text"] != after["text"]
         assert '[2] tab "Display" selected focused' in after["text"]
         assert (before["image"] != after["image"]).any()
-        other_pixels = int((gui.render() != after["image"]).any(2).sum())  # a focus ring may still be fading in
-        assert other_pixels < 0.01 * HEIGHT * WIDTH, f"{other_pixels} pixels of a page that nobody touched have changed"
+        for _ in range(3):
+            other_pixels = int((gui.render() != after["image"]).any(2).sum())
+            assert other_pixels == 0, f"{other_pixels} pixels of a page that nobody touched have changed"
         twin = fork(gui)
         same, other = gui.step(call("back", {})), twin.step(call("back", {}))
         assert same[0]["text"] == other[0]["text"] and '"Profile" selected' in same[0]["text"]

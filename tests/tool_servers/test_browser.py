@@ -506,6 +506,27 @@ def test_pictures(play: Play, tmp_path: Path) -> None:
     play("/", every, settings={"picture": "jpeg", "picture_marks": True})
 
 
+def test_nothing_is_looked_at_half_way(play: Play) -> None:
+    """A change is seen whole, whether or not the page lets it take its time."""
+
+    async def scene(person: Person) -> None:
+        await person.do("evaluate", expression="d.style.width = '100px', d.onclick = () => { d.style.width = '300px' }, 1")
+        await person.do("observe")
+        box = next(mark["box"] for mark in (await person.click("plain")).value["marks"] if mark["name"] == "was clicked")
+        assert box[2] == 300
+        await person.do("evaluate", expression="d.style.width = '500px', d.offsetWidth")
+        pictures = [(await person.do("screenshot")).value["image"]["base64"] for _ in range(2)]
+        assert pictures[0] == pictures[1]
+        running = await person.do(
+            "evaluate", expression="d.style.width = '100px', d.offsetWidth, document.getAnimations().length"
+        )
+        assert running.value == 1  # our style made a transition of it
+        await person.do("observe")
+        assert (await person.do("evaluate", expression="document.getAnimations().length")).value == 0
+
+    play("/", scene)
+
+
 def test_only_the_viewport(play: Play) -> None:
     async def scene(person: Person) -> None:
         assert "Far" not in person.last.out and "(1 more outside the viewport: scroll)" in person.last.out

@@ -260,6 +260,9 @@ OBSERVER = r"""
     return all;
   };
   const busy = () => windows().some(view => !view.dispatchEvent(new Event("turnwise:busy", {cancelable: true})));
+  const finish = () => {  // our own style makes a transition of 1 ms of every change: nothing is looked at half-way
+    for (const one of windows().flatMap(view => view.document.getAnimations())) try { one.finish(); } catch {}
+  };
   const pause = () => new Promise(done => { requestAnimationFrame(done); setTimeout(done, 20); });
   const settled = async most => {
     for (const view of windows()) view.dispatchEvent(new Event("turnwise:begin"));
@@ -282,8 +285,9 @@ OBSERVER = r"""
   };
 
   globalThis.turnwise = {
+    finish,
     async observe({first, x, y, settle, only, boxes, viewport}) {
-      if (settle) await settled(settle);
+      if (settle) await settled(settle).then(finish);
       marked = []; foreign = [];
       const w = viewport?.w ?? innerWidth, h = viewport?.h ?? innerHeight;
       const walk = new Walk(first, {x, y}, {w, h, only}, boxes);

@@ -197,6 +197,7 @@ class Window:
         if marks and self.tab.view:
             shown = [{"mark": m.mark, "x": m.x, "y": m.y, "w": m.w, "h": m.h} for m in self.tab.view.marks]
             await self.tab.call("draw", shown)
+        await self.tab.call("finish")
         try:
             data = await self.tab.picture(kind, self.settings.quality)
         finally:
