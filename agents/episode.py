@@ -27,6 +27,8 @@ class Problem:
     env_id: str
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    past: tuple[Trajectory, ...] = ()
+    """Earlier trajectories from here, for who wants to go on from them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from turnwise.agents.agent import Agent, ExpertAgent
 from turnwise.agents.episode import Episode, Limits, Problem
 from turnwise.agents.worlds import Worlds, first_error
 from turnwise.seeds import child
-from turnwise.trainers.rollouts.protocol import Ended, Event, Grow, Paused, Played, Rollout, Sampled
+from turnwise.trainers.recall import Replayed
+from turnwise.trainers.rollouts.protocol import Ended, Event, Grow, Paused, Played, Recalling, Rollout, Sampled
 from turnwise.types import Group, Spent, Task, Trajectory, Turn
 
 __all__ = ["Budget", "LocalPool", "RolloutPool", "task_of"]
@@ -94,12 +95,17 @@ class _Grower:
 
     def __init__(self, pool: LocalPool, problem: Problem, seed: int) -> None:
         self.pool, self.problem, self.seed = pool, problem, seed
-        self.state: Any = pool.rollout.start(np.random.default_rng(child(seed, "strategy")))
+        self.state = self._begun(np.random.default_rng(child(seed, "strategy")))
         self.running: list[asyncio.Task[Trajectory | None]] = []
         self.spent = Spent()
         self._open: dict[Episode, bool] = {}
         """Episodes whose environments are open, and whether those are copies (the others are borrowed, and used again)."""
         self._paused: dict[Turn | None, Episode] = {}
+
+    def _begun(self, rng: np.random.Generator) -> Any:
+        """The strategy's state before anything is rolled out."""
+        rollout, past = self.pool.rollout, self.problem.past
+        return rollout.recall(rng, past) if past and isinstance(rollout, Recalling) else rollout.start(rng)
 
     def task(self, trajectories: Sequence[Trajectory]) -> Task:
         return task_of(trajectories) if trajectories else next(iter(self._paused.values())).task
@@ -141,10 +147,14 @@ class _Grower:
 
     async def _run(self, forked: Episode | None, wish: Grow, seed: int, tasks: asyncio.TaskGroup) -> Trajectory | None:
         """Play one wish to its end, or to its pause (None), telling the strategy on the way."""
+        if wish.past is not None and not wish.turns:
+            self.grow(tasks, Ended(wish.past), None)
+            return wish.past
         async with self.pool.gate:
             episode = forked or await self._fresh(seed)
-            if wish.expert:
-                episode = await self._guide(episode, wish.turns)
+            if wish.expert or wish.past is not None:
+                guide = Replayed(wish.past) if wish.past else ExpertAgent(getattr(self.pool.agent, "template", None))
+                episode = await self._guide(episode, wish.turns, guide)
             else:
                 await self._play(episode, wish.turns, tasks)
             trajectory = None if episode.stop is None else episode.finish()
@@ -176,11 +186,10 @@ class _Grower:
                 self.grow(tasks, Played(episode.leaf, over=not going), episode)
             played += 1
 
-    async def _guide(self, episode: Episode, turns: int) -> Episode:
-        """The environment's expert plays, at most `turns`, and stops one turn before it would end the episode."""
-        expert = ExpertAgent(getattr(self.pool.agent, "template", None))
+    async def _guide(self, episode: Episode, turns: int, guide: Agent) -> Episode:
+        """Somebody who went before plays, at most `turns`, and stops one turn before the episode would end."""
         for _ in range(turns):
-            reply = await episode.sample(expert)
+            reply = await episode.sample(guide)
             if reply is None:
                 break
             before = episode.fork(child(episode.seed, "guide"))

@@ -56,6 +56,8 @@ class Search:
     frontier: tuple[Turn, ...] = ()
     """Paused nodes without children."""
     values: Mapping[Node, Value] = field(default_factory=dict[Node, Value])
+    solved: bool = False
+    """A solution is known from before: nothing is searched."""
 
     def value(self, node: Node) -> Value:
         return self.values.get(node, Value())
@@ -73,8 +75,9 @@ class MCTS:
                     promise * tanh(Q of the parent) + doubt * H + deep * sqrt(depth / depths),  H = - mean logprob of a reply
 
     What ends is the group; branches left behind are not, but what they cost is counted (`Group.spent`). The policy trains on
-    whole trajectories with `advantage = "tree"`. Left out: the cache of solutions that replaces the search of tasks once they
-    are solved, and node values as token rewards.
+    whole trajectories with `advantage = "tree"`. A task that comes back with a solution (`sampler = "replay"`, the cache) is not
+    searched: `size` - 1 trajectories start at the task, and the latest solution is the last member, as it was sampled. Left out:
+    node values as token rewards.
     """
 
     size: int = 8
@@ -94,10 +97,15 @@ class MCTS:
     def start(self, rng: np.random.Generator) -> Search:
         return self._expand(Search(), None)
 
+    def recall(self, rng: np.random.Generator, past: Sequence[Trajectory]) -> Search:
+        return Search((*[Grow()] * (self.size - 1), Grow(past=past[-1])), begun=self.size, solved=True)
+
     def ask(self, state: Search) -> tuple[Sequence[Grow], Search]:
         return state.wishes, replace(state, wishes=())
 
     def tell(self, state: Search, event: Event) -> Search:
+        if state.solved:
+            return state
         if isinstance(event, Paused) and event.node is not None:
             state = replace(state, pending=state.pending - 1, begun=state.begun - 1, children=(*state.children, event.node))
         elif isinstance(event, Ended):

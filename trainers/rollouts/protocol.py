@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from turnwise.agents.agent import Reply
 from turnwise.types import Trajectory, Turn
 
-__all__ = ["Ended", "Event", "Grow", "Paused", "Played", "Rollout", "Sampled"]
+__all__ = ["Ended", "Event", "Grow", "Paused", "Played", "Recalling", "Rollout", "Sampled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,9 @@ class Grow:
     """It pauses after that many turns of its own, to be grown from there; 0 lets it go on to its end."""
     expert: bool = False
     """Whether those turns are the environment's expert's, and never trained (only with `turns`, from the beginning)."""
+    past: Trajectory | None = None
+    """An earlier trajectory of the task. With `turns`, those are its first ones, said again and never trained; without, it joins
+    the group as it is, and nothing is played."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +88,13 @@ class Rollout(Protocol):
 
     def tell(self, state: Any, event: Event) -> Any:
         """The state after an event."""
+        ...
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """A strategy that makes something of earlier trajectories of the task (`Problem.past`, from a sampler such as `replay`)."""
+
+    def recall(self, rng: np.random.Generator, past: Sequence[Trajectory]) -> Any:
+        """The state before anything is rolled out, in place of `start`; `past` is not empty."""
         ...
