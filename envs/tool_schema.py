@@ -29,7 +29,7 @@ class Arguments:
     def read(self, given: Mapping[str, Any]) -> Mapping[str, Any] | str:
         """Keyword arguments for the function, or what is wrong with them as a sentence."""
         try:
-            checked = self.model.model_validate(dict(given))
+            checked = self.model.__pydantic_validator__.validate_python(given)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             where = ".".join(str(part)[:50] for part in first["loc"]) or "arguments"

@@ -86,6 +86,7 @@ class Arithmetic(ToolEnv):
             _overridden(level, operations, nesting)
         self.results: tuple[tuple[str, str], ...] = ()
         """(expression without spaces, value) of every successful call of the episode, in order."""
+        self._right = Fraction(0)
         self.habit = ""
         """What `novice_action` drew for this episode; of no consequence for the environment."""
 
@@ -120,12 +121,12 @@ class Arithmetic(ToolEnv):
 
     @override
     def begin(self, task: Task) -> str:
-        self.results, self.habit = (), ""
+        self.results, self.habit, self._right = (), "", Fraction(task.answer)
         return super().begin(task)
 
     @override
     def grade(self, answer: str) -> float:
-        return grade_number(answer, Fraction(self.task.answer))
+        return grade_number(answer, self._right)
 
     @override
     def expert_action(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from math import gcd
 
 __all__ = ["CalculatorError", "Result", "calculate", "show"]
 
@@ -22,7 +22,9 @@ MAX_DIGITS = 60
 MAX_BITS = 2_048
 """Bits of a result's numerator or denominator."""
 
-_TOKEN = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]*)?|\.[0-9]+)|(\*\*|[-+*/^()]))", re.ASCII)
+_TOKEN = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)|(\*\*|[-+*/^()])|(\S)", re.ASCII)
+_SIMPLE = re.compile(r"(-?[0-9]{1,60})\s*([-+*])\s*([0-9]{1,60})", re.ASCII)
+"""What most calls are: one operation on integers, too small to need a bound."""
 _SYNONYMS = str.maketrans({"\u2212": "-", "\u00d7": "*", "\u00b7": "*", "\u00f7": "/", "[": "(", "]": ")"})
 _SIGN = "sign"
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, _SIGN: 3, "^": 4}
@@ -41,11 +43,8 @@ class Result:
     """Operators with two sides. A fraction of two integers in a larger expression, `3/4 + 1`, is a number and counts as none."""
 
 
-class _Operand(NamedTuple):
-    value: int | Fraction
-    """An int as long as it can be one: that is many times quicker."""
-    integer: bool
-    """Whether it is an integer as written, so that a division by another one makes a fraction."""
+_Ratio = tuple[int, int]
+"""Numerator, and denominator above 0, in lowest terms: several times as quick as a Fraction."""
 
 
 def calculate(expression: str, *, max_length: int = MAX_LENGTH) -> Result:
@@ -55,14 +54,18 @@ def calculate(expression: str, *, max_length: int = MAX_LENGTH) -> Result:
     """
     if len(expression) > max_length:
         raise CalculatorError(f"the expression is longer than {max_length} characters.")
+    if simple := _SIMPLE.fullmatch(expression):
+        return _simple(int(simple[1]), simple[2], int(simple[3]))
     stack = _Stack()
     waiting: list[str] = []
     wants_operand = True
-    for token in _tokens(expression):
-        if token[0] in "0123456789.":
+    for literal, token, strange in _TOKEN.findall(expression.translate(_SYNONYMS).rstrip()):
+        if strange:
+            raise CalculatorError(f"{_unread(expression)!r} cannot be read; use numbers, + - * / ^ and brackets.")
+        if literal:
             if not wants_operand:
-                raise CalculatorError(f"an operator is missing before {token[:20]!r}.")
-            stack.push_literal(token)
+                raise CalculatorError(f"an operator is missing before {literal[:20]!r}.")
+            stack.push_literal(literal)
             wants_operand = False
         elif token == "(":
             if not wants_operand:
@@ -89,7 +92,13 @@ def calculate(expression: str, *, max_length: int = MAX_LENGTH) -> Result:
     _reduce(stack, waiting, 0)
     if waiting:
         raise CalculatorError("a bracket is not closed.")
-    return Result(Fraction(stack.operands[0].value), stack.operations or min(stack.fractions, 1))
+    ((numerator, denominator), _) = stack.operands[0]
+    value = Fraction(numerator) if denominator == 1 else Fraction(numerator, denominator)
+    return Result(value, stack.operations or min(stack.fractions, 1))
+
+
+def _simple(left: int, operator: str, right: int) -> Result:
+    return Result(Fraction(left + right if operator == "+" else left - right if operator == "-" else left * right), 1)
 
 
 def show(value: Fraction) -> str:
@@ -97,15 +106,10 @@ def show(value: Fraction) -> str:
     return str(value)
 
 
-def _tokens(expression: str) -> list[str]:
-    text, place, tokens = expression.translate(_SYNONYMS).rstrip(), 0, list[str]()
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None:
-            raise CalculatorError(f"{text[place:].lstrip()[:10]!r} cannot be read; use numbers, + - * / ^ and brackets.")
-        tokens.append(match[1] or match[2])
-        place = match.end()
-    return tokens
+def _unread(expression: str) -> str:
+    """The first characters that are no token."""
+    text = expression.translate(_SYNONYMS).rstrip()
+    return next(text[match.start() :][:10] for match in _TOKEN.finditer(text) if match[3])
 
 
 def _close(stack: _Stack, waiting: list[str]) -> None:
@@ -125,56 +129,69 @@ class _Stack:
     """The operands of a calculation in progress."""
 
     def __init__(self) -> None:
-        self.operands: list[_Operand] = []
+        self.operands: list[tuple[_Ratio, bool]] = []
+        """(value, whether it is an integer as written, so that a division by another one makes a fraction)."""
         self.operations = 0
         self.fractions = 0
 
     def push_literal(self, text: str) -> None:
         if len(text) > MAX_DIGITS:
             raise CalculatorError(f"a number has more than {MAX_DIGITS} digits.")
-        integer = "." not in text
-        self.operands.append(_Operand(int(text) if integer else Fraction(text), integer))
+        whole, point, part = text.partition(".")
+        value = _reduced(int(whole + part), 10 ** len(part)) if part else (int(whole), 1)
+        self.operands.append((value, not point))
 
     def apply(self, operator: str) -> None:
-        right = self.operands.pop()
+        right, right_integer = self.operands.pop()
         if operator == _SIGN:
-            self.operands.append(_Operand(-right.value, right.integer))
+            self.operands.append(((-right[0], right[1]), right_integer))
             return
-        left = self.operands.pop()
-        if operator == "/" and left.integer and right.integer:
+        left, left_integer = self.operands.pop()
+        if operator == "/" and left_integer and right_integer:
             self.fractions += 1
         else:
             self.operations += 1
-        self.operands.append(_Operand(_bounded(operator, left.value, right.value), integer=False))
+        self.operands.append((_bounded(operator, left, right), False))
 
 
-def _bounded(operator: str, left: int | Fraction, right: int | Fraction) -> int | Fraction:
+def _reduced(numerator: int, denominator: int) -> _Ratio:
+    if denominator == 1:
+        return numerator, 1
+    common = gcd(numerator, denominator)
+    return numerator // common, denominator // common
+
+
+def _bounded(operator: str, left: _Ratio, right: _Ratio) -> _Ratio:
     if operator == "^":
         return _power(left, right)
-    if operator == "/" and right == 0:
-        raise CalculatorError("division by zero.")
-    if operator == "+":
-        value = left + right
-    elif operator == "-":
-        value = left - right
+    (a, b), (c, d) = left, right
+    if operator == "*":
+        value = _reduced(a * c, b * d)
+    elif operator == "/":
+        if c == 0:
+            raise CalculatorError("division by zero.")
+        value = _reduced(a * d, b * c) if c > 0 else _reduced(-a * d, -b * c)
     else:
-        value = left * right if operator == "*" else Fraction(left) / right
+        value = _reduced(a * d + c * b if operator == "+" else a * d - c * b, b * d)
     if _bits(value) > MAX_BITS:
         raise CalculatorError("the result is too large.")
     return value
 
 
-def _power(base: int | Fraction, exponent: int | Fraction) -> int | Fraction:
-    if exponent.denominator != 1:
+def _power(base: _Ratio, exponent: _Ratio) -> _Ratio:
+    (a, b), (n, whole) = base, exponent
+    if whole != 1:
         raise CalculatorError("an exponent must be an integer.")
-    if base == 0 and exponent <= 0:
+    if a == 0 and n <= 0:
         raise CalculatorError("zero can only have a positive exponent.")
-    if abs(base) in (0, 1):
-        return base if exponent % 2 else base * base
-    if abs(exponent) > MAX_BITS or _bits(base) * abs(exponent) > MAX_BITS:
+    if b == 1 and abs(a) in (0, 1):
+        return base if n % 2 else (a * a, 1)
+    if abs(n) > MAX_BITS or _bits(base) * abs(n) > MAX_BITS:
         raise CalculatorError("the result is too large.")
-    return Fraction(base) ** int(exponent)
+    if n >= 0:
+        return a**n, b**n
+    return (b**-n, a**-n) if a > 0 or n % 2 == 0 else (-(b**-n), -(a**-n))
 
 
-def _bits(value: int | Fraction) -> int:
-    return max(value.numerator.bit_length(), value.denominator.bit_length())
+def _bits(value: _Ratio) -> int:
+    return max(value[0].bit_length(), value[1].bit_length())

@@ -35,6 +35,8 @@ _MATH_VERIFY = Lock()
 """ANTLR's generated parsers share a mutable cache; one thread at a time."""
 
 _INT = r"[0-9]+"
+_INTEGER = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}")
+"""What most answers are, and quickly read."""
 _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+"
 _DECIMAL = rf"(?:(?:{_GROUPED}|{_INT})(?:\.[0-9]*)?|\.[0-9]+)"
 _PLAIN = re.compile(rf"([-+]?)({_DECIMAL})(?:[eE]([-+]?[0-9]{{1,3}}))?\s*(%?)")
@@ -47,6 +49,8 @@ _POWER = re.compile(
 _LATEX = re.compile(
     r"-?\s*[0-9]{0,20}\s*(?:\\frac(?:\{[0-9]{1,20}\}|\s*[0-9])(?:\{[0-9]{1,20}\}|\s*[0-9]))?\s*(?:\\text\{[A-Za-z .]*\})?"
 )
+
+_LONG = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
 
 _WRAPPERS = (
     ("$$", "$$"),
@@ -85,6 +89,8 @@ def grade_number(answer: str, truth: Fraction) -> float:
     """1.0 if `answer` is `truth` in a final form, else 0.0. Never raises; quick for any text; callable from any thread."""
     if len(answer) > MAX_ANSWER:
         return 0.0
+    if _INTEGER.fullmatch(answer):
+        return float(int(answer) == truth)
     text = bare(answer)
     value = _exact(text)
     if value is not None:
@@ -133,7 +139,7 @@ def _balanced(inner: str) -> bool:
 
 
 def _exact(text: str) -> Fraction | None:
-    if re.search(rf"[0-9]{{{MAX_DIGITS + 1}}}", text):
+    if _LONG.search(text):
         return None
     if m := _PLAIN.fullmatch(text):
         exponent = int(m[3] or 0)

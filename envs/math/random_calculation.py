@@ -91,6 +91,7 @@ class RandomCalculation(ToolEnv):
         self._operations = operations
         self.left = 0
         """Operations of the last right expression."""
+        self._right = Fraction(0)
 
     @override
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
@@ -102,7 +103,7 @@ class RandomCalculation(ToolEnv):
 
     @override
     def begin(self, task: Task) -> str:
-        self.left = task.metadata["operations"]
+        self.left, self._right = task.metadata["operations"], Fraction(task.answer)
         return super().begin(task)
 
     @override
@@ -132,11 +133,11 @@ class RandomCalculation(ToolEnv):
             result = calculate(text, max_length=MAX_LENGTH)
         except CalculatorError as error:
             return self.refuse(f"That is neither an answer nor a step, because {error}")
-        if "^" not in text and "**" not in text and read_number(text) is not None:
+        if result.operations < 2 and "^" not in text and "**" not in text and read_number(text) is not None:
             return self.refuse(f"A single number is an answer: reply {self.format.final('...')}.")
         if result.operations >= self.left:
             return Transition(f"That is no step: {_operations(result.operations)}, and there were {self.left} left.")
-        if result.value != Fraction(self.task.answer):
+        if result.value != self._right:
             return Transition("Wrong: that does not have the same value. Go on from the last right expression.")
         gain = self.progress * (self.left - result.operations) / self.task.metadata["operations"]
         self.left = result.operations
@@ -144,7 +145,7 @@ class RandomCalculation(ToolEnv):
 
     @override
     def grade(self, answer: str) -> float:
-        return grade_number(answer, Fraction(self.task.answer))
+        return grade_number(answer, self._right)
 
     @override
     def expert_action(self) -> str:

@@ -116,6 +116,7 @@ class Case:
         """The cheapest calls for a chain; where two are compared, the one that is the answer must be heard by name."""
         things = self.things_along(chain)
         heard = len(self.chains) == 2 and things[-2] == self.answer
+        knows = [[self._knows(model, *fact) for fact in zip(things, chain.relations, strict=False)] for model in self.models]
         best: list[tuple[float, tuple[Call, ...]]] = [(0.0, ())]
         for end in range(1, len(things)):
             ways: list[tuple[float, tuple[Call, ...]]] = []
@@ -123,8 +124,8 @@ class Case:
                 if heard and end == len(things) - 1 and begin < end - 1:
                     continue
                 relations = chain.relations[begin:end]
-                for model in self.models:
-                    if all(self._knows(model, things[at], chain.relations[at]) for at in range(begin, end)):
+                for model, known in zip(self.models, knows, strict=True):
+                    if all(known[begin:end]):
                         call = Call(model.name, self._asked(things[begin], relations))
                         ways.append((best[begin][0] + price_of_call(model, end - begin), (*best[begin][1], call)))
             best.append(min(ways, key=lambda way: way[0]))
