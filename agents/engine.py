@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Capabilities", "Completion", "Engine", "Sampling"]
+__all__ = ["Capabilities", "Completion", "Engine", "Load", "Sampling"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,18 @@ class Capabilities:
     update_weights: bool
     context_window: int
     """Most tokens of one conversation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How busy an engine is; who can say so has a property `load`."""
+
+    usage: float
+    """Share of its room for sequences or their caches that is taken, in [0, 1]."""
+    waiting: int
+    """Requests that have not begun."""
+    preempted: int = 0
+    """Sequences thrown out for want of memory, since the engine was made."""
 
 
 class Engine(Protocol):

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium
 
 from turnwise.agents.agent import Agent, Moment, Reply
 from turnwise.agents.failures import Broken, call_env, checked_reset, checked_step, failure_of
+from turnwise.agents.retries import Retry
 from turnwise.envs.core import TurnEnv
 from turnwise.envs.fork import fork
 from turnwise.errors import ConfigError, InfraError
 from turnwise.seeds import child
-from turnwise.types import Failure, Stop, Task, Trajectory, Turn
+from turnwise.types import Failure, Family, Stop, Task, Trajectory, Turn
 
-__all__ = ["Episode", "Limits", "Problem"]
+__all__ = ["Episode", "Limits", "Problem", "Renew"]
+
+T = TypeVar("T")
+Env = gymnasium.Env[Any, Any]
+Renew = Callable[[Env], Awaitable[Env]]
+"""A broken environment -> a new one of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,9 @@ class Limits:
     max_turns: int = 1000
     step_deadline_s: float = 60.0
     """For environments that are not `inline` (see TurnEnv.metadata); the quick ones are called directly."""
+    retry: Retry = field(default_factory=Retry)
     clock: Callable[[], float] = time.perf_counter
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class Episode:
@@ -47,9 +56,15 @@ class Episode:
     Failures end it; they never raise out of it.
     """
 
-    def __init__(self, agent: Agent, env: gymnasium.Env[Any, Any], problem: Problem, *, seed: int, limits: Limits) -> None:
-        """`seed` is the seed of the agent's sampling; the environment's is in the problem."""
+    def __init__(
+        self, agent: Agent, env: Env, problem: Problem, *, seed: int, limits: Limits, renew: Renew | None = None
+    ) -> None:
+        """`seed` is the seed of the agent's sampling; the environment's is in the problem. `renew` gives a new environment for
+        one that broke; without it a broken environment is not retried."""
         self.agent, self.env, self.problem, self.seed, self.limits = agent, env, problem, seed, limits
+        self.retried: list[Failure] = []
+        """What went wrong and was tried again."""
+        self._renew = renew
         self.session = f"{problem.env_id}/{problem.seed}/{seed}"
         self.leaf: Turn | None = None
         self.stop: Stop | None = None
@@ -63,8 +78,7 @@ class Episode:
     async def begin(self) -> None:
         """Reset the environment to the problem."""
         try:
-            result = await self._call(lambda: self.env.reset(seed=self.problem.seed, options=dict(self.problem.options)))
-            self._observation, info = checked_reset(result)
+            self._observation, info = await self._attempt(self._reset)
             self._role = info["role"]
             self._task = self._known_task()
         except Broken as error:
@@ -89,7 +103,7 @@ class Episode:
             self.env, self._observation, self._role, self.leaf, self._ids, child(self.seed, self._depth), self.session
         )
         try:
-            reply = await (agent or self.agent).reply(moment)
+            reply = await self._reply(agent or self.agent, moment)
         except (InfraError, Broken) as error:
             self._fail(error)
             return None
@@ -100,9 +114,8 @@ class Episode:
     async def play(self, reply: Reply, *, given: bool = False) -> bool:
         """Do what a reply says; False once the episode is over. `given`: the policy did not say it."""
         try:
-            started = self.limits.clock()
-            result = await self._call(lambda: self.env.step(reply.text))
-            self._record(reply, result, self.limits.clock() - started, given)
+            result, seconds = await self._attempt(lambda: self._step(reply.text))
+            self._record(reply, result, seconds, given)
         except (InfraError, Broken) as error:
             self._fail(error)
         return self.stop is None
@@ -117,12 +130,12 @@ class Episode:
 
         Where the environment cannot be copied, the twin has failed; this episode goes on.
         """
-        env, broken = gymnasium.Env[Any, Any](), None
+        env, broken = Env(), None
         try:
             env = fork(self.env)
         except Exception as error:  # the boundary: copying is the environment's own code
             broken = error
-        twin = Episode(self.agent, env, self.problem, seed=seed, limits=self.limits)
+        twin = Episode(self.agent, env, self.problem, seed=seed, limits=self.limits, renew=self._renew)
         twin.leaf, twin.stop, twin.failure = self.leaf, self.stop, self.failure
         twin._observation, twin._role, twin._ids = self._observation, self._role, self._ids
         twin._depth, twin._task = self._depth, self._task
@@ -140,8 +153,63 @@ class Episode:
     async def _call(self, call: Callable[[], Any]) -> Any:
         return await call_env(call, inline=self._inline, deadline_s=self.limits.step_deadline_s)
 
+    async def _reset(self) -> tuple[str, Mapping[str, Any]]:
+        options = dict(self.problem.options)
+        return checked_reset(await self._call(lambda: self.env.reset(seed=self.problem.seed, options=options)))
+
+    async def _step(self, action: str) -> tuple[Any, float]:
+        """What the environment answered, checked, and the seconds it took."""
+        started = self.limits.clock()
+        result = await self._call(lambda: self.env.step(action))
+        return checked_step(result), self.limits.clock() - started
+
+    async def _attempt(self, call: Callable[[], Awaitable[T]]) -> T:
+        """A call of the environment. Where its world broke, the same call in a new one that was brought to this point."""
+        attempt = 1
+        while True:
+            try:
+                if attempt > 1:
+                    await self._rebuild()
+                return await call()
+            except Broken as error:
+                if self._renew is None or not self.limits.retry.allows(error.failure, attempt):
+                    raise
+                await self._pause(error.failure, attempt)
+                attempt += 1
+
+    async def _reply(self, agent: Agent, moment: Moment) -> Reply | None:
+        attempt = 1
+        while True:
+            try:
+                return await agent.reply(moment)
+            except (InfraError, Broken) as error:
+                failure = failure_of(error)
+                if not self.limits.retry.allows(failure, attempt):
+                    raise
+                await self._pause(failure, attempt)
+                attempt += 1
+
+    async def _pause(self, failure: Failure, attempt: int) -> None:
+        self.retried.append(failure)
+        await self.limits.sleep(self.limits.retry.pause(attempt))
+
+    async def _rebuild(self) -> None:
+        """A new environment, with every turn so far played again. Raises Broken if it goes another way: then it cannot replay."""
+        assert self._renew is not None
+        self.env = await self._renew(self.env)
+        if self._task is None:
+            return  # it was the first reset that broke
+        said, _ = await self._reset()
+        for turn in self.leaf.path() if self.leaf else ():
+            if said != turn.observation:
+                break
+            (said, *_), _ = await self._step(turn.action)
+        if said != self._observation:
+            detail = "the environment does not replay: the same seed and actions gave another observation"
+            raise Broken(Failure("diverged", detail, Family.TASK))
+
     def _record(self, reply: Reply, result: Any, duration_s: float, given: bool) -> None:
-        observation, reward, terminated, truncated, info = checked_step(result)
+        observation, reward, terminated, truncated, info = result
         terms: Mapping[str, float] = info["reward_terms"] or {"reward": reward}
         role: str = info["role"]
         self.leaf = Turn(

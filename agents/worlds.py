@@ -86,7 +86,12 @@ class Worlds:
 
     def prepare(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> Episode:
         """An episode in a borrowed environment, not begun; who asks gives the environment back."""
-        return Episode(agent, self.take(problem.env_id), problem, seed=seed, limits=limits)
+
+        async def renew(broken: Env) -> Env:
+            await self.give_back(problem.env_id, broken, broken=True)
+            return self.take(problem.env_id)
+
+        return Episode(agent, self.take(problem.env_id), problem, seed=seed, limits=limits, renew=renew)
 
     async def play(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> Trajectory:
         """One whole episode."""

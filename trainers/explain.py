@@ -39,7 +39,9 @@ def explain(recipe: Recipe) -> str:
         f"aggregate      {_component(recipe.aggregate)}",
         f"optimiser      {_component(recipe.optimizer)}",
         f"KL to start    {f'k2, weight {recipe.kl:g}' if recipe.kl else 'none'}; entropy bonus {recipe.entropy:g}",
-        f"failures       a hung environment costs {recipe.step_deadline_s:g} s; a group with fewer than {recipe.min_survivors} "
+        f"schedule       {_component(recipe.schedule)}",
+        f"failures       a broken world is tried {recipe.retry.attempts} time(s), a hung environment costs "
+        f"{recipe.step_deadline_s:g} s; a group with fewer than {recipe.min_survivors} "
         "survivors is left out, and counted",
         f"evaluation     {recipe.evaluate.tasks} held-out tasks at the start, after each stage and at the end; "
         f"{recipe.evaluate.curve_tasks} every {recipe.evaluate.every} steps",

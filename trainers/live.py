@@ -44,7 +44,7 @@ class Live:
 
 
 def limits_of(recipe: Recipe) -> Limits:
-    return replace(Limits(), max_turns=recipe.max_turns, step_deadline_s=recipe.step_deadline_s)
+    return replace(Limits(), max_turns=recipe.max_turns, step_deadline_s=recipe.step_deadline_s, retry=recipe.retry)
 
 
 def progress(console: Console) -> Progress:

@@ -13,9 +13,12 @@ from turnwise.agents.agent import Agent, ExpertAgent
 from turnwise.agents.episode import Episode, Limits, Problem
 from turnwise.agents.worlds import Worlds, first_error
 from turnwise.seeds import child
+from turnwise.trainers.concurrency import Tuner
+from turnwise.trainers.gate import Gate
 from turnwise.trainers.recall import Replayed
 from turnwise.trainers.rollouts.protocol import Ended, Event, Grow, Paused, Played, Recalling, Rollout, Sampled
-from turnwise.types import Group, Spent, Task, Trajectory, Turn
+from turnwise.trainers.watch import Watch
+from turnwise.types import Failure, Group, Spent, Task, Trajectory, Turn
 
 __all__ = ["Budget", "LocalPool", "RolloutPool", "task_of"]
 
@@ -58,21 +61,35 @@ class LocalPool:
         *,
         limits: Limits,
         budget: Budget | None = None,
-        concurrency: int = 256,
+        concurrency: int | Tuner = 256,
         done: Callable[[Trajectory], None] = lambda _: None,
+        retried: Callable[[Problem, Failure], None] = lambda _problem, _failure: None,
+        watch: Watch | None = None,
     ) -> None:
-        """`concurrency` bounds the episodes in flight; `done` is called once per finished trajectory (progress bars)."""
+        """`concurrency` bounds the episodes in flight, or finds the bound; `done` is called once for each episode that was
+        played, at its end, `retried` for each failure that was not the end."""
         self.worlds, self.agent, self.rollout, self.limits, self.done = worlds, agent, rollout, limits, done
         self.budget = budget or Budget()
-        self.gate = asyncio.Semaphore(concurrency)
+        self.retried, self.watch = retried, watch or Watch()
+        self.tuner = concurrency if isinstance(concurrency, Tuner) else None
+        self.gate = Gate(concurrency.size if isinstance(concurrency, Tuner) else concurrency)
 
     async def collect(self, problems: Sequence[Problem], seed: int) -> list[Group]:
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(self._group(p, child(seed, "group", i))) for i, p in enumerate(problems)]
+                guard = tasks.create_task(self.watch.guard())
+                await asyncio.wait(running)
+                guard.cancel()
         except ExceptionGroup as group:
             raise first_error(group) from None
         return [task.result() for task in running]
+
+    def ended(self, trajectory: Trajectory) -> None:
+        """The one end of an episode."""
+        self.done(trajectory)
+        if self.tuner is not None:
+            self.gate.size = self.tuner(self.gate.inside)
 
     async def close(self) -> None:
         await self.worlds.close()
@@ -142,7 +159,8 @@ class _Grower:
     async def _fresh(self, seed: int) -> Episode:
         episode = self.pool.worlds.prepare(self.pool.agent, self.problem, seed=seed, limits=self.pool.limits)
         self._open[episode] = False
-        await episode.begin()
+        with self.pool.watch.waiting("the reset of an environment", episode):
+            await episode.begin()
         return episode
 
     async def _run(self, forked: Episode | None, wish: Grow, seed: int, tasks: asyncio.TaskGroup) -> Trajectory | None:
@@ -164,7 +182,7 @@ class _Grower:
             self._paused[episode.leaf] = episode
             self.grow(tasks, Paused(episode.leaf), episode)
         else:
-            self.pool.done(trajectory)
+            self.pool.ended(trajectory)
             self.grow(tasks, Ended(trajectory), episode)
         return trajectory
 
@@ -174,13 +192,15 @@ class _Grower:
         while going and (played < turns or not turns):
             if not self.pool.budget.allows(self.spent):
                 episode.give_up()
-            reply = await episode.sample()
+            with self.pool.watch.waiting("the engine's reply", episode):
+                reply = await episode.sample()
             if reply is None:
                 return
             self.spent += Spent(tokens=len(reply.action_ids))
             self.grow(tasks, Sampled(episode.leaf, reply), episode)
             before = episode.leaf
-            going = await episode.play(reply)
+            with self.pool.watch.waiting("the step of an environment", episode):
+                going = await episode.play(reply)
             if episode.leaf is not None and episode.leaf is not before:
                 self.spent += Spent(tool_calls=episode.leaf.tool_calls)
                 self.grow(tasks, Played(episode.leaf, over=not going), episode)
@@ -204,6 +224,8 @@ class _Grower:
 
     async def _close(self, episode: Episode, *, broken: bool) -> None:
         copied = self._open.pop(episode)
+        for failure in episode.retried:
+            self.pool.retried(self.problem, failure)
         if episode.stop is None:
             self.pool.agent.release(episode.session)
         await self.pool.worlds.give_back(self.problem.env_id, episode.env, broken=broken or copied or episode.failure is not None)

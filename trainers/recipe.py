@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from turnwise.agents.retries import Retry
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.registry import names, resolve
 from turnwise.trainers import aggregates, optimizers, schedule
@@ -118,6 +119,10 @@ class Recipe:
     max_turns: int = 1000
     step_deadline_s: float = 60.0
     """What a hung environment costs."""
+    retry: Retry = field(default_factory=lambda: Retry(attempts=3))
+    """What happens when the world broke, and not the task."""
+    stall_s: float = 1800.0
+    """A run in which no rollout moves for so long ends with an error that says what it waited for."""
     min_survivors: int = 2
     """A group with fewer trajectories that did not fail is left out of the update, and counted."""
     concurrency: int = 256
@@ -182,7 +187,7 @@ _LISTS = ("rewards", "transform", "correction")
 _MODULES: dict[str, ModuleType] = {"aggregate": aggregates, "optimizer": optimizers, "schedule": schedule}
 _RECORDS: dict[str, type] = {
     **{"lora": Lora, "warm_start": SFT, "critic": Critic},
-    **{"evaluate": Evaluate, "env": EnvChoice, "budget": Budget},
+    **{"evaluate": Evaluate, "env": EnvChoice, "budget": Budget, "retry": Retry},
 }
 
 

@@ -5,6 +5,7 @@ OUT/events.jsonl, one object a line, in the order in which things happened:
     {"event": "admitted", "step", "version", "problems": [{"env_id", "seed", "options"}]}     a batch was begun
     {"event": "ended", "env_id", "task", "seed", "how", "turns", "versions": [low, high]}     an episode ended, in one way:
         terminated, truncated, overlong, budget, or the family of its failure
+    {"event": "retried", "env_id", "seed", "family", "kind"}                       a failure that was not its end
     {"event": "learned", "step", "version", "groups": [{"spent": [tokens, tool calls], "record"}]}
 
 `step` is the training step that the batch is for, `version` that of the weights in use then (after the update, for "learned").
@@ -27,7 +28,7 @@ from turnwise.errors import ConfigError
 from turnwise.seeds import child
 from turnwise.trainers.ahead import Admitted
 from turnwise.trainers.pool import RolloutPool, task_of
-from turnwise.types import Group, Spent, Stop, Task, Trajectory
+from turnwise.types import Failure, Group, Spent, Stop, Task, Trajectory
 
 __all__ = ["EventLog", "Logged", "how_it_ended", "pack", "pack_admitted", "read_events", "unpack", "unpack_admitted"]
 
@@ -66,11 +67,23 @@ def unpack_admitted(packed: Mapping[str, Any]) -> Admitted:
 
 
 def _problems(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    return [{"env_id": p.env_id, "seed": p.seed, "options": {k: _plain(v) for k, v in p.options.items()}} for p in problems]
+    return [
+        {
+            "env_id": p.env_id,
+            "seed": p.seed,
+            "options": {k: _plain(v) for k, v in p.options.items()},
+            **({"past": encode(p.past)} if p.past else {}),
+        }
+        for p in problems
+    ]
 
 
 def _given(rows: Sequence[Mapping[str, Any]]) -> tuple[Problem, ...]:
-    return tuple(Problem(r["env_id"], r["seed"], {k: _option(v) for k, v in r["options"].items()}) for r in rows)
+    def given(row: Mapping[str, Any]) -> Problem:
+        past = tuple(decode(row["past"])) if "past" in row else ()
+        return Problem(row["env_id"], row["seed"], {k: _option(v) for k, v in row["options"].items()}, past)
+
+    return tuple(map(given, rows))
 
 
 def _plain(value: Any) -> Any:
@@ -111,6 +124,9 @@ class EventLog:
             turns=len(trajectory.turns),
             versions=[min(versions), max(versions)] if versions else [],
         )
+
+    def retried(self, problem: Problem, failure: Failure) -> None:
+        self.write("retried", env_id=problem.env_id, seed=problem.seed, family=failure.family.value, kind=failure.kind)
 
     def learned(self, step: int, version: int, groups: Sequence[Group], *, record: bool) -> None:
         """`groups` as rolled out; `record` says whether they differ from what is in trajectories.jsonl."""

@@ -32,6 +32,7 @@ from turnwise.agents.worlds import Worlds, play_all
 from turnwise.errors import ConfigError
 from turnwise.seeds import child
 from turnwise.trainers import checkpoint
+from turnwise.trainers.concurrency import AIMD, Tuner
 from turnwise.trainers.curve import Point
 from turnwise.trainers.held_out import measure
 from turnwise.trainers.learner import LocalLearner, Update
@@ -48,6 +49,7 @@ from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.sft import SFT, Teacher, encode, texts
 from turnwise.trainers.tagged import Tagged
 from turnwise.trainers.trainer import Step, train
+from turnwise.trainers.watch import Watch
 from turnwise.types import Trajectory
 
 __all__ = ["Result", "run", "update_of"]
@@ -246,8 +248,10 @@ async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str) -> 
         *(live.worlds, live.agent, recipe.rollout),
         limits=limits_of(recipe),
         budget=recipe.budget,
-        concurrency=recipe.concurrency,
+        concurrency=_concurrency(recipe, live.engine),
         done=log.ended,
+        retried=log.retried,
+        watch=Watch(stall_s=recipe.stall_s, say=lambda text: live.console.print(f"[yellow]{text}[/]")),
     )
     pool = Logged(pool, log, recipe.seed, recipe.steps, lambda: learner.version)
     admitted = [unpack_admitted(batch) for batch in state.admitted] if state else []
@@ -272,6 +276,12 @@ async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str) -> 
                     trajectories.write(group.trajectories)
                 log.learned(step.index, learner.version, step.rolled, record=bool(recipe.rewards))
                 await _between(live, learner, step)
+
+
+def _concurrency(recipe: Recipe, engine: TorchEngine) -> int | Tuner:
+    if not recipe.schedule.tune:
+        return recipe.concurrency
+    return Tuner(AIMD(most=recipe.concurrency, least=min(8, recipe.concurrency)), lambda: engine.load)
 
 
 async def _between(live: Live, learner: LocalLearner, step: Step) -> None:

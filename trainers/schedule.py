@@ -28,6 +28,11 @@ class Schedule(Protocol):
         ...
 
     @property
+    def tune(self) -> bool:
+        """Whether the number of episodes in flight is found by AIMD."""
+        ...
+
+    @property
     def overlaps(self) -> bool:
         """Whether the engine samples while the learner changes its weights, and so needs weights of its own."""
         ...
@@ -47,6 +52,10 @@ class LockStep:
 
     @property
     def drain(self) -> bool:
+        return False
+
+    @property
+    def tune(self) -> bool:
         return False
 
     @property

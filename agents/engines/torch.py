@@ -7,6 +7,7 @@ engine belongs to no event loop. What is slow (a forward pass) blocks the loop f
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from turnwise.agents.engine import Capabilities, Completion, Sampling
+from turnwise.agents.engine import Capabilities, Completion, Load, Sampling
 from turnwise.agents.engines.torch_batch import Batch, EngineStats, Model
 from turnwise.agents.engines.torch_row import Row
 from turnwise.agents.engines.torch_sampling import check_sampling
@@ -78,6 +79,7 @@ class TorchEngine:
         self._scoring: deque[_Scoring] = deque()
         self._task: asyncio.Task[None] | None = None
         self._shift = 0
+        self._sync_cost = (0, 0.0)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -86,6 +88,10 @@ class TorchEngine:
     @property
     def stats(self) -> EngineStats:
         return EngineStats(**self._batch.counts)
+
+    @property
+    def load(self) -> Load:
+        return Load(usage=len(self._batch.rows) / self._batch.max_batch, waiting=len(self._waiting))
 
     @property
     def version(self) -> int:
@@ -121,6 +127,7 @@ class TorchEngine:
     async def update_weights(self, weights: Mapping[str, Any], version: int) -> None:
         """Copy `weights` into the model in place. Names and shapes are those of its state dict (tied weights once is enough);
         anything missing, unknown or of another shape is a ConfigError, and nothing is changed."""
+        started = time.perf_counter()
         own = cast("dict[str, Tensor]", self.model.state_dict(keep_vars=True))
         unknown = sorted(set(weights) - set(own))
         given = {own[name].data_ptr() for name in weights if name in own}
@@ -134,11 +141,24 @@ class TorchEngine:
                 raise ConfigError(
                     f"update_weights: expected {name} of shape {tuple(own[name].shape)}, got {tuple(tensor.shape)}."
                 )
+        copied: dict[int, int] = {}
         with torch.no_grad():
             for name, tensor in weights.items():
                 if tensor.data_ptr() != own[name].data_ptr():
                     own[name].copy_(tensor)
+                    copied[own[name].data_ptr()] = tensor.numel() * tensor.element_size()
+        self._sync_cost = (sum(copied.values()), time.perf_counter() - started)
         self.refresh(version)
+
+    @property
+    def sync_cost(self) -> tuple[int, float]:
+        """Bytes copied at the last change of weights (0 where the trainer holds this very module), and seconds it took."""
+        return self._sync_cost
+
+    async def differing(self, weights: Mapping[str, Any]) -> list[str]:
+        """Names of the tensors in `weights` that the model holds otherwise."""
+        own = cast("dict[str, Tensor]", self.model.state_dict())
+        return sorted(name for name, tensor in weights.items() if not torch.equal(own[name], tensor.to(own[name])))
 
     def refresh(self, version: int) -> None:
         """The model's weights were changed from outside (the trainer holds this very module): drop all caches of the old ones."""

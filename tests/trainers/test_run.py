@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from turnwise.agents.retries import Retry
 from turnwise.agents.store import read_trajectories
 from turnwise.envs.core import Transition, TurnEnv, split_of
 from turnwise.envs.search.lookup import Lookup
@@ -301,6 +302,7 @@ def chaotic(rate: float, hang: float = 0.0) -> Recipe:
         evaluate=Evaluate(tasks=16, every=0),
         rollout=Independent(size=4),
         step_deadline_s=0.15,
+        retry=Retry(attempts=1),
         steps=4,
         warm_start=replace(TINY.warm_start, demonstrations=30) if TINY.warm_start else None,
     )

@@ -1,0 +1,80 @@
+"""The watchdog: it knows who waits for what, says so when nothing happens, and ends a run that would wait for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from turnwise.agents.episode import Episode
+from turnwise.errors import InfraError
+
+__all__ = ["Watch"]
+
+_LOOKS = 4  # a minute
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wait:
+    what: str
+    env_id: str
+    task: str
+    since: float
+
+
+class Watch:
+    """Waits are noted by `waiting`; each that ends is progress. `guard` runs beside the rollouts."""
+
+    def __init__(
+        self,
+        *,
+        warn_s: float = 120.0,
+        stall_s: float = 1800.0,
+        clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None] = _log.warning,
+    ) -> None:
+        """Without any progress for `warn_s` seconds it says what is waited for (and again each time as long), after `stall_s`
+        it gives up. Every call of an environment has a deadline; an engine that hangs is found here."""
+        self.warn_s, self.stall_s, self._clock, self._say = warn_s, stall_s, clock, say
+        self._waits: dict[int, _Wait] = {}
+        self._idle = 0.0
+
+    @contextmanager
+    def waiting(self, what: str, episode: Episode) -> Generator[None]:
+        """`what` as in "the step of an environment"."""
+        key = id(episode)
+        self._waits[key] = _Wait(what, episode.problem.env_id, episode.task.id, self._clock())
+        try:
+            yield
+        finally:
+            del self._waits[key]
+            self._idle = 0.0
+
+    def report(self, most: int = 5) -> str:
+        """Who waits, the longest first."""
+        waits = sorted(self._waits.values(), key=lambda wait: wait.since)
+        rows = [f"{w.env_id} {w.task}: {w.what}, for {self._clock() - w.since:.1f} s" for w in waits[:most]]
+        more = [f"and {len(waits) - most} more"] if len(waits) > most else []
+        return "; ".join([*rows, *more]) or "no episode at all"
+
+    async def guard(self) -> None:
+        """Runs until it is cancelled. Raises InfraError("stalled") that says what was waited for.
+
+        Time is counted by its own sleeps: while the program itself is busy with something else, nobody is late.
+        """
+        look = min(self.warn_s, self.stall_s, 60.0) / _LOOKS
+        warned = 0.0
+        while True:
+            await asyncio.sleep(look)
+            self._idle += look
+            if self._idle >= self.stall_s:
+                raise InfraError("stalled", f"no rollout moved for {self.stall_s:g} s. Waiting for: {self.report()}.")
+            warned = warned if self._idle > warned else 0.0
+            if self._idle - warned >= self.warn_s:
+                warned = self._idle
+                self._say(f"no rollout moved for {self._idle:g} s; waiting for: {self.report()}")
