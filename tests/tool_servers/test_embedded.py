@@ -200,7 +200,7 @@ def test_nothing_of_the_host_is_reached(level: Level, tmp_path: Path, monkeypatc
 
 def test_own_namespaces() -> None:
     async def test(cells: Cells) -> None:
-        assert await cells.value("import os, socket; os.getuid(), os.getppid(), socket.gethostname()") == "(65534, 1, 'sandbox')"
+        assert await cells.value("import os, socket; os.getuid(), os.getppid(), socket.gethostname()") == "(65534, 0, 'sandbox')"
         assert (
             await cells.value("sorted(os.listdir('/proc')), sorted(os.listdir('/tmp')), os.path.exists('/home')")
             == "([], [], False)"
@@ -455,7 +455,7 @@ def test_a_fork_is_a_process_like_any_other() -> None:
         (twin,) = await cells.fork("b")
         (grandchild,) = await twin.fork("c")
         for each in (cells, twin, grandchild):
-            assert await each.value("os.getppid(), threading.get_native_id() == os.getpid()") == "(1, True)"
+            assert await each.value("os.getppid(), threading.get_native_id() == os.getpid()") == "(0, True)"
             assert "ChildProcessError" in (await each.run("os.wait()")).err
             assert await each.value("signal.pthread_kill(threading.main_thread().ident, 10); os.getpid(); got") == "[1]"
             threaded = "t = threading.Thread(target=got.append, args=(2,)); t.start(); t.join(); subprocess.run(['true']).returncode, got"

@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.tool_servers.attacks.killing import process_one
 from turnwise.errors import SandboxFailure
 from turnwise.tool_servers.guest.cgroups import leftovers
 from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox
@@ -49,17 +48,6 @@ def dead(processes: list[psutil.Process]) -> bool:
     return not any(lives(p) for p in processes)
 
 
-def kind_of(process: psutil.Process, owner: int) -> str:
-    """zygote, janitor, supervisor, init or resident, by how deep below the owner, and by what it calls itself."""
-    line = [p.pid for p in (process, *process.parents())]
-    depth = line.index(owner)
-    if depth == 2 and os.getsid(process.pid) == process.pid:  # apart from the zygote
-        return "init" if process_one(process.pid) else "janitor"
-    if depth == 3:
-        return "resident" if process_one(line[1]) else "init"
-    return ("owner", "zygote", "supervisor")[depth] if depth < 3 else "resident"
-
-
 def traces(pids: list[int], owner: int) -> list[str]:
     """What is left in the file system: temporary folders, control groups, mounts."""
     found = [str(p) for pid in pids for p in Path("/tmp").glob(f"turnwise-{pid}-*")]
@@ -68,11 +56,11 @@ def traces(pids: list[int], owner: int) -> list[str]:
 
 
 def kinds_below(owner: int) -> dict[int, str]:
-    """Process -> kind, without those that are just leaving."""
+    """Process -> kind: what it calls itself, without those that are just leaving."""
     kinds: dict[int, str] = {}
     for process in below(owner):
-        with contextlib.suppress(psutil.NoSuchProcess, ValueError):
-            kinds[process.pid] = kind_of(process, owner)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            kinds[process.pid] = process.name().removeprefix("tw-")
     return {pid: kind for pid, kind in kinds.items() if psutil.pid_exists(pid)}
 
 
@@ -115,7 +103,7 @@ def test_sigkill_of_the_owner_leaves_nothing(level: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("level", ["NAMESPACES", "LANDLOCK"])
-@pytest.mark.parametrize("victims", ["zygote", "supervisor", "init", "resident", "zygote supervisor"])
+@pytest.mark.parametrize("victims", ["zygote", "supervisor", "init", "session", "zygote supervisor"])
 def test_sigkill_of_any_link_of_the_chain(victims: str, level: str) -> None:
     owner = Owner(level, 8)
     killed = [p for kind in victims.split() for p in owner.of_kind(kind)]
@@ -123,8 +111,8 @@ def test_sigkill_of_any_link_of_the_chain(victims: str, level: str) -> None:
     try:
         for process in killed:
             process.kill()
-        if "zygote" not in victims and victims != "resident":
-            assert until(lambda: dead([*owner.of_kind("init"), *owner.of_kind("resident")]))
+        if "zygote" not in victims and victims != "session":
+            assert until(lambda: dead([*owner.of_kind("init"), *owner.of_kind("session")]))
     finally:
         owner.kill()
     assert owner.nothing_left(), owner.traces()
@@ -165,7 +153,7 @@ def test_close_leaves_nothing() -> None:
             )
             kinds = kinds_below(os.getpid())
             processes = [psutil.Process(pid) for pid in kinds]
-            inner = [p for p in processes if kinds[p.pid] not in ("zygote", "janitor")]
+            inner = [p for p in processes if kinds[p.pid] not in ("zygote", "janitor", "builder")]
             assert len(inner) == 4
             await session.close()
             assert dead([p for p in inner if kinds[p.pid] != "supervisor"])  # which waits for the next session

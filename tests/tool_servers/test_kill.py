@@ -20,8 +20,8 @@ from tests.tool_servers.attacks.killing import (
     containers_of,
     kill,
     mine,
+    named,
     owner,
-    process_one,
     reaping,
     supervisors_of,
     tree,
@@ -96,7 +96,7 @@ def test_all_who_watch_and_a_random_half_are_killed(tmp_path: Path) -> None:
     chance = random.Random(7)
     before = {p.pid for p in psutil.Process().children(recursive=True)}
     with owner("namespaces", SESSIONS["namespaces"], tmp_path) as server:
-        watchers = [p for z in server.children() for p in (z, *(c for c in z.children() if not process_one(c.pid)))]
+        watchers = named(server, "zygote", "janitor", "builder", "supervisor")
         kill([server, *watchers, *(p for p in tree(server) if chance.random() < 0.5)])
         deadline = time.monotonic() + LEFT_S + 3
         while (left := mine(before | {server.pid})) and time.monotonic() < deadline:

@@ -1,13 +1,12 @@
 """What outlives a session: one supervisor, and where asked for blank sessions; nothing of a session is in either."""
 
 import asyncio
-import os
 from collections.abc import Callable
 
 import psutil
 import pytest
 
-from tests.tool_servers.attacks.killing import process_one
+from tests.tool_servers.attacks.killing import named
 from turnwise.errors import ConfigError
 from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox
 from turnwise.tool_servers.sandbox.limits import Limits
@@ -26,8 +25,9 @@ def below(sandbox: EmbeddedSandbox) -> set[int]:
     return {p.pid for p in zygote(sandbox).children(recursive=True)}
 
 
-def inits(sandbox: EmbeddedSandbox) -> set[int]:
-    return {p.pid for p in zygote(sandbox).children() if process_one(p.pid) and p.children()}
+def inner(sandbox: EmbeddedSandbox) -> set[int]:
+    """The processes that sessions, also blank ones, live in."""
+    return {p.pid for p in named(zygote(sandbox), "session")}
 
 
 async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -45,7 +45,7 @@ def test_the_same_processes_before_and_after() -> None:
                 (twin,) = await sessions[0].fork([f"t{turn}"])
                 await asyncio.gather(*(s.close() for s in (twin, *sessions)))
                 await until(lambda: below(sandbox) == before)
-                (supervisor,) = (p for p in zygote(sandbox).children() if os.getsid(p.pid) != p.pid)
+                (supervisor,) = named(zygote(sandbox), "supervisor")
                 fds = fds or supervisor.num_fds()
                 assert supervisor.num_fds() == fds and zygote(sandbox).num_fds() <= fds + 4
 
@@ -76,14 +76,14 @@ def test_blank_sessions_are_handed_out_once_with_what_was_asked_for() -> None:
     async def main() -> None:
         async with EmbeddedSandbox(ready=2) as sandbox:
             first = [await sandbox.open(SessionSpec(f"a{i}")) for i in range(2)]
-            await until(lambda: len(inits(sandbox)) == 4)
-            blank = inits(sandbox)
+            await until(lambda: len(inner(sandbox)) == 4)
+            blank = inner(sandbox)
             spec = {"files": {"given": b""}}
             sessions = await asyncio.gather(
                 *(sandbox.open(SessionSpec(f"b{i}", seed=i // 2, files=spec["files"])) for i in range(4)),
                 sandbox.open(SessionSpec("other", limits=Limits(disk_mb=1))),
             )
-            assert blank <= inits(sandbox)  # they became sessions
+            assert blank <= inner(sandbox)  # they became sessions
             looks = [(await s.call(1, "python", {"code": LOOK + "; mine = 1"})).err for s in sessions]
             assert looks == [""] * 5
             draws = [(await s.call(2, "python", {"code": "random.random()"})).value for s in sessions[:4]]
@@ -91,7 +91,7 @@ def test_blank_sessions_are_handed_out_once_with_what_was_asked_for() -> None:
             size = await sessions[4].call(2, "python", {"code": "s = os.statvfs('/work'); s.f_blocks * s.f_frsize >> 20"})
             assert size.value == "1"
             await asyncio.gather(*(s.close() for s in (*first, *sessions)))
-            await until(lambda: len(inits(sandbox)) <= 2 and not inits(sandbox) & blank)
+            await until(lambda: len(inner(sandbox)) <= 2 and not inner(sandbox) & blank)
 
     asyncio.run(main())
 
@@ -100,10 +100,10 @@ def test_a_blank_session_that_died_is_not_handed_out() -> None:
     async def main() -> None:
         async with EmbeddedSandbox(ready=1) as sandbox:
             first = await sandbox.open(SessionSpec("a"))
-            mine = inits(sandbox)
-            await until(lambda: len(inits(sandbox)) == 2)
-            (blank,) = inits(sandbox) - mine
-            psutil.Process(blank).children()[0].kill()
+            mine = inner(sandbox)
+            await until(lambda: len(inner(sandbox)) == 2)
+            (blank,) = inner(sandbox) - mine
+            psutil.Process(blank).kill()
             second = await sandbox.open(SessionSpec("b"))
             for session in (first, second):
                 assert (await session.call(1, "python", {"code": "1 + 1"})).value == "2"

@@ -1,11 +1,14 @@
 """What runs beside the model's code: zygote, supervisor, init and resident, from the standard library alone.
 
-    server ──> zygote (imports done) ──fork──> supervisor           trusted; one a session, or for one session after another
-               one a profile, trusted  ──fork──> init (pid 1) ──fork──> resident (the model's code) and its children
-                                                 trusted                not trusted
+    server ──> zygote (imports done) ──fork──> resident (the model's code) and its children
+               one a profile, trusted          not trusted; born into the namespaces of an init
+                 └─fork─> builder ──fork──> supervisor              trusted; one a session, or for one session after another
+                          imports nothing ──fork──> init (pid 1)    trusted; has the namespaces, and ends them
 
-A supervisor orders an init of its own from the zygote and holds the other end of its control socket: when it ends, so does init,
-and with it all that is in init's namespaces. Without namespaces init is the supervisor's child.
+A supervisor orders an init of its own from the builder, holds the other end of its control socket, and has the zygote fork a
+resident into its namespaces. When the supervisor ends, so does init, and with it all that is in the namespaces.
+
+Without namespaces there is no builder: the zygote forks supervisors, a supervisor its init, init the resident.
 
 `boot.py` starts it from these files where turnwise is not installed, such as in a container.
 """

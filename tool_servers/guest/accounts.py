@@ -29,11 +29,16 @@ _OWN_FDS = 6
 
 
 class Accounts:
-    """Of one family; its processes are those below its init, told apart by their mount namespace."""
+    """Of one family: its processes are those below its init and those that the nursery forked for it, told apart by their mount
+    namespace."""
 
-    def __init__(self, meter: Meter, init: int, group: Group | None, folder: str | None) -> None:
-        """`folder`: the work folder if no file system of its own bounds it."""
+    def __init__(self, meter: Meter, init: int, nursery: tuple[int, str], group: Group | None, folder: str | None) -> None:
+        """`nursery`: whose children sessions' first processes are, 0 if they are init's, and the name of init's pid namespace;
+        `folder`: the work folder if no file system of its own bounds it."""
         self._meter, self._init, self._group, self._folder = meter, init, group, folder
+        self._nursery, self._ours = nursery
+        self._foreign = set[int]()
+        """Children of the nursery that are in another family."""
         self.forked = False
         self._seen: list[tuple[Process, str]] = []
         """Processes of the family with their mount namespace, and until when that is good."""
@@ -48,7 +53,7 @@ class Accounts:
         main = self._meter.process(member.pid)
         if main is None or main.gone:
             return None
-        member.looked = time.monotonic()
+        member.looked, member.main_ms = time.monotonic(), main.cpu_ms
         processes = self._with_company(member, main)
         company = len(processes) > 1 or main.threads > 1
         if company or member.busy or member.looked > self._reaped_at + _REAPED_S:
@@ -135,14 +140,17 @@ class Accounts:
     def end(self, member: Member) -> bool:
         """Kill every process of a session; False if that did not come to an end."""
         self._seen_until = 0.0
-        processes = [p for p in self._meter.below(self._init) if self._belongs(member, p)]
+        self._foreign.clear()
+        processes = [p for p in self._meter.below(*self._roots()) if self._belongs(member, p)]
         member.total_ms = max(member.total_ms, self._cpu(member, processes))
         if self.forked:
             member.spent_ms = member.total_ms
+        elif self._nursery:  # nobody in the family waits for it
+            member.spent_ms += next((p.cpu_ms for p in processes if p.pid == member.pid), member.main_ms)
         with self._group.first() if self._group else contextlib.nullcontext():
             if self._group and not self.forked:
                 return self._group.end_all_but(self._init, _END_S)
-            return self._meter.end_below(self._init, _END_S, lambda p: self._belongs(member, p))
+            return self._meter.end_below(self._roots, _END_S, lambda p: self._belongs(member, p))
 
     def why_not_fork(self, member: Member) -> str:
         """What of a session's process would not be copied, or would be shared with the copy; "" if there is nothing.
@@ -212,17 +220,28 @@ class Accounts:
         """The first process and all others; quick where it is alone."""
         if self.forked:
             return [main, *(p for p, mounts in self._family() if mounts == member.mounts and p.pid != main.pid)]
-        if main.threads == 1 and not self._meter.children(main.pid) and self._meter.children(self._init) == [main.pid]:
+        if main.threads == 1 and not self._meter.children(main.pid) and self._roots() == [main.pid]:
             return [main]
-        return [p for p in self._meter.below(self._init) if not p.gone]
+        return [p for p in self._meter.below(*self._roots()) if not p.gone]
 
     def _family(self) -> list[tuple[Process, str]]:
         """Looked at once for all members, for there may be many, and we would take the time that they need."""
         began = time.monotonic()
         if began > self._seen_until:
-            self._seen = [(p, self._meter.link(f"{p.pid}/ns/mnt")) for p in self._meter.below(self._init) if not p.gone]
+            self._seen = [(p, self._meter.link(f"{p.pid}/ns/mnt")) for p in self._meter.below(*self._roots()) if not p.gone]
             self._seen_until = time.monotonic() + max(_FAMILY_S, _FAMILY_SHARE * (time.monotonic() - began))
         return self._seen
+
+    def _roots(self) -> list[int]:
+        """What all processes of the family are below of: children of init, and of the nursery in our pid namespace."""
+        found = self._meter.children(self._init)
+        if self._nursery:
+            children = self._meter.children(self._nursery)
+            self._foreign.intersection_update(children)
+            spaces = {pid: self._meter.link(f"{pid}/ns/pid") for pid in children if pid not in self._foreign}
+            self._foreign.update(pid for pid, space in spaces.items() if space not in ("", self._ours))
+            found += [pid for pid, space in spaces.items() if space == self._ours]
+        return found
 
     def _belongs(self, member: Member, process: Process) -> bool:
         return not self.forked or self._meter.link(f"{process.pid}/ns/mnt") == member.mounts

@@ -68,6 +68,7 @@ class Group:
         self._pace = Pace.USUAL
 
     def add(self, pid: int) -> None:
+        """0: this process."""
         for folder in self._folders():
             _write(folder, f"{self.name}/cgroup.procs", str(pid))
 
@@ -173,6 +174,10 @@ class Groups:
         for folder in set(self.folders.values()):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=folder)
+        return self.known(name)
+
+    def known(self, name: str) -> Group:
+        """One that is there."""
         return Group(self, name)
 
     def watch(self) -> None:

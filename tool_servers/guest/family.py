@@ -8,20 +8,21 @@ import signal
 import socket
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from types import ModuleType
 from typing import Any
 
 from turnwise.tool_servers.guest import files
 from turnwise.tool_servers.guest.accounts import Accounts
 from turnwise.tool_servers.guest.cgroups import Group, Pace
+from turnwise.tool_servers.guest.channel import receive, send
 from turnwise.tool_servers.guest.frames import FrameError, packed
-from turnwise.tool_servers.guest.init import Init, receive, send
+from turnwise.tool_servers.guest.init import Init
 from turnwise.tool_servers.guest.member import Member, Pipes, State
 from turnwise.tool_servers.guest.meter import Meter
 from turnwise.tool_servers.guest.plan import WORK, Bounds, Plan
 
-__all__ = ["START_S", "Broken", "Family"]
+__all__ = ["START_S", "Broken", "Builders", "Family"]
 
 START_S = 30.0
 _FORK_S = 10.0
@@ -31,15 +32,27 @@ class Broken(Exception):
     """The sandbox, not the code in it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Builders:
+    """Who does what takes rights over namespaces."""
+
+    inits: socket.socket
+    """Takes orders for an init."""
+    residents: socket.socket
+    """Takes orders for a session's process in namespaces that are there."""
+    parent: int
+    """Whose children the latter are."""
+
+
 class Family:
     """Makes and ends members; what they do in between is the supervisor's business."""
 
     def __init__(
-        self, plan: Plan, worker: ModuleType, proc: int, group: Group | None, root: bool, zygote: socket.socket | None
+        self, plan: Plan, worker: ModuleType | None, proc: int, group: Group | None, root: bool, builders: Builders | None
     ) -> None:
-        """`proc`: an open procfs of the host; `root`: sessions run as a user that nobody else is; `zygote`: takes orders for an
-        init in new namespaces, None where there are none."""
-        self._plan, self._worker, self._proc, self._group, self._zygote = plan, worker, proc, group, zygote
+        """`proc`: an open procfs of the host; `root`: sessions run as a user that nobody else is; `builders`: None where there
+        are no namespaces, and init starts the `worker`."""
+        self._plan, self._worker, self._proc, self._group, self._builders = plan, worker, proc, group, builders
         self._meter = Meter(proc)
         self.user = plan.first_user + os.getpid() if root else None
         self.members: dict[int, Member] = {}
@@ -47,6 +60,8 @@ class Family:
         self._folder = WORK
         self._init = self._born = 0
         self._initfd = -1
+        self._walls: list[int] = []
+        """Open namespaces that all of the family are in."""
         self.control: socket.socket
         """To init, which says nothing unless it is asked."""
 
@@ -57,14 +72,16 @@ class Family:
             self._group.limit(bounds.memory_mb + bounds.disk_mb, bounds.processes + 2)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            if self._zygote:
-                order = {"bounds": asdict(bounds), "user": self.user, "supervisor": os.getpid()}
-                send(self._zygote, order, [theirs.fileno()])
+            if self._builders:
+                order = {"bounds": _plain(bounds), "user": self.user, "supervisor": os.getpid()}
+                send(self._builders.inits, order, [theirs.fileno()])
             else:
                 self._fork_init(bounds, theirs, [*ours_alone, self.control.fileno()])
         said, fds = _handed_over(self.control, START_S, "init", "up")
         self._init, self._initfd = said["init"], os.pidfd_open(said["init"])
-        self.accounts = Accounts(self._meter, self._init, self._group, None if self._zygote else self._folder)
+        fds, self._walls = fds[:3], fds[3:]
+        nursery = (self._builders.parent, self._name_of(self._walls[-1])) if self._builders else (0, "")
+        self.accounts = Accounts(self._meter, self._init, nursery, self._group, None if self._builders else self._folder)
         if self._group:
             self._group.add(self._init)
         return self._add(fds, bounds, Pipes.make())
@@ -82,7 +99,12 @@ class Family:
 
     def spawn(self, member: Member) -> None:
         """A process for a session, which then waits for `begin`; its pipes are fresh."""
-        send(self.control, {"do": "spawn"}, [*member.pipes.theirs, *self._joined(member)])
+        if self._builders:
+            group = self._group.name if self._group else ""
+            order = {"bounds": _plain(member.bounds), "user": self.user, "group": group}
+            send(self._builders.residents, order, [*member.pipes.theirs, *member.spaces, *self._walls])
+        else:
+            send(self.control, {"do": "spawn"}, member.pipes.theirs)
         member.pipes.close_theirs()
 
     def wait_blank(self, member: Member, seconds: float) -> None:
@@ -159,17 +181,18 @@ class Family:
     def end(self) -> None:
         """Everything: the end of a pid namespace's init is the end of all in it. Once."""
         if self._init:
-            if not self._zygote:
-                self._meter.end_below(self._init, 2.0)
+            if not self._builders:
+                self._meter.end_below(lambda: self._meter.children(self._init), 2.0)
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self._initfd, signal.SIGKILL)
             select.select([self._initfd], [], [])
             with contextlib.suppress(OSError):
-                if self._zygote:
-                    send(self._zygote, {"ended": self._init, "supervisor": os.getpid()})
+                if self._builders:
+                    send(self._builders.inits, {"ended": self._init, "supervisor": os.getpid()})
                 else:
                     os.waitpid(self._init, 0)
-            os.close(self._initfd)
+            for fd in (self._initfd, *self._walls):
+                os.close(fd)
             self.control.close()
         for member in self.members.values():
             member.close()
@@ -178,16 +201,24 @@ class Family:
 
     def _add(self, fds: list[int], bounds: Bounds, pipes: Pipes) -> Member:
         work, *spaces = fds
-        mounts = os.readlink(f"self/fd/{spaces[1]}", dir_fd=self._proc) if spaces else ""
+        mounts = self._name_of(spaces[0]) if spaces else ""
         kills = self._group.kills() if self._group else 0
         member = Member(self._born, work, spaces, mounts, bounds, pipes, kills=kills)
         self.members[member.id] = member
         self._born += 1
         return member
 
+    def _name_of(self, space: int) -> str:
+        return os.readlink(f"self/fd/{space}", dir_fd=self._proc)
+
     def _joined(self, member: Member) -> list[int]:
         """Namespaces that init itself is not in."""
         return member.spaces if member.id else []
+
+
+def _plain(bounds: Bounds) -> dict[str, Any]:
+    """Without what only the worker gets, and may be large."""
+    return asdict(replace(bounds, settings={}))
 
 
 def _hear(member: Member, deadline: float) -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "huge_pages",
     "may_mount",
     "mount",
+    "name_process",
     "no_new_privileges",
     "open_beneath",
     "pivot_root",
@@ -65,6 +66,7 @@ _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 _NO_SYMLINKS, _NO_MAGICLINKS, _BENEATH, _NO_XDEV = 0x04, 0x02, 0x08, 0x01
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SUBREAPER = 1, 4, 24, 38, 36
 _PR_GET_TID_ADDRESS = 40
+_PR_SET_NAME = 15
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _HUGE = 2 << 20
 _MADV_COLLAPSE = 25
@@ -116,8 +118,9 @@ def fork(flags: int) -> int:
 
 
 def huge_pages(maps: str) -> None:
-    """By our own /proc/self/maps: memory that belongs to no file, in pages of 2 MB where it fills them: a fork copies one entry instead of 512,
-    and its end undoes one; a page that is written to afterwards is split. Linux 6.1; what an older kernel refuses stays as it is."""
+    """Memory of this process that belongs to no file, in pages of 2 MB where it fills them: a fork copies one entry, not 512,
+    and its end undoes one; a page that is written to afterwards is split. Linux 6.1; what an older kernel refuses stays as it
+    is. `maps`: our own /proc/self/maps."""
     for line in maps.splitlines():
         area, rights, _, _, _, *name = line.split(maxsplit=5)
         if rights.startswith("rw-p") and (not name or name == ["[heap]"]):
@@ -194,6 +197,12 @@ def dumpable(yes: bool) -> None:
 def die_with_parent(signal: int) -> None:
     """Get the signal when the thread that forked this process ends. A change of user undoes it: call this after."""
     prctl(_PR_SET_PDEATHSIG, signal)
+
+
+def name_process(name: str) -> None:
+    """What lists of processes call this one: at most 15 letters."""
+    text = ctypes.create_string_buffer(name.encode())
+    prctl(_PR_SET_NAME, ctypes.addressof(text))
 
 
 def may_mount() -> bool:

@@ -96,7 +96,7 @@ class Member:
     work: int
     """Open work folder."""
     spaces: list[int]
-    """Open user and mount namespace; [] where there are none."""
+    """Open mount and user namespace; [] where there are none."""
     mounts: str
     """Name of its mount namespace, by which its processes are told from those of its family."""
     bounds: Bounds
@@ -134,6 +134,8 @@ class Member:
     """Most resident bytes seen."""
     spent_ms: float = 0.0
     """CPU of processes that are gone, where init does not count it."""
+    main_ms: float = 0.0
+    """CPU of its process when it was last looked at."""
     total_ms: float = 0.0
     """CPU of the session when it was last looked at."""
     _frames: Frames = field(init=False)
@@ -204,7 +206,7 @@ class Member:
         self.close_process()
         self.pipes = Pipes.make()
         self._frames = Frames(self.bounds.value_kb * 1024 + _FRAME_ROOM)
-        self.pid, self.pidfd, self.inner_pid, self.busy, self.refusal = 0, -1, 0, False, ""
+        self.pid, self.pidfd, self.inner_pid, self.busy, self.refusal, self.main_ms = 0, -1, 0, False, "", 0.0
         self.unsent.clear()
         self.asked()
         self.stuck = False

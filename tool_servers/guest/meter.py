@@ -80,21 +80,23 @@ class Meter:
         finally:
             os.close(fd)
 
-    def below(self, root: int) -> Iterator[Process]:
-        """Every descendant, parents first; those that have ended only if nobody has waited for them yet."""
-        waiting = self.children(root)
+    def below(self, *roots: int) -> Iterator[Process]:
+        """These and every descendant, parents first; those that have ended only if nobody has waited for them yet."""
+        waiting = list(roots)
         while waiting:
             process = self.process(waiting.pop())
             if process is not None:
                 yield process
                 waiting += self.children(process.pid, process.threads)
 
-    def end_below(self, root: int, seconds: float, chosen: Callable[[Process], bool] = lambda _: True) -> bool:
-        """SIGKILL to every descendant that are `chosen`, until there is none: one that forks while we look is found
+    def end_below(
+        self, roots: Callable[[], list[int]], seconds: float, chosen: Callable[[Process], bool] = lambda _: True
+    ) -> bool:
+        """SIGKILL to `roots` and every descendant that are `chosen`, until there is none: one that forks while we look is found
         in the next round. False if some are left after that time."""
         end, none, nap_s = time.monotonic() + seconds, 0, 0.0005
         while none < 2:  # the kernel may leave one out of its list while another one exits
-            alive = [p for p in self.below(root) if not p.gone and chosen(p)]
+            alive = [p for p in self.below(*roots()) if not p.gone and chosen(p)]
             none = 0 if alive else none + 1
             for process in alive:
                 with contextlib.suppress(ProcessLookupError):

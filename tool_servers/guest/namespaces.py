@@ -14,7 +14,18 @@ from pathlib import Path
 from turnwise.tool_servers.guest import files, kernel
 from turnwise.tool_servers.guest.plan import NOBODY, SHARED, WORK
 
-__all__ = ["become_mapped", "copy_folders", "enter_root", "loopback_up", "map_self", "reveal", "session_folders"]
+__all__ = [
+    "become",
+    "become_mapped",
+    "copy_folders",
+    "descriptors",
+    "enter",
+    "enter_root",
+    "loopback_up",
+    "map_self",
+    "reveal",
+    "session_folders",
+]
 
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _TEXTS = {
@@ -152,6 +163,24 @@ def copy_folders(disk_mb: int, inodes: int, readable: Sequence[str]) -> None:
         os.close(old[name])
     kernel.unmount(_BOX)
     os.chdir(WORK)
+
+
+def become(user: int) -> None:
+    """As root: that user and group, and no other."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def descriptors(proc: int, *names: str) -> list[int]:
+    """Of this process's namespaces, "user" and "mnt" and so on, the caller's to close. `proc`: an open procfs."""
+    return [os.open(f"self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc) for name in names]
+
+
+def enter(*spaces: int) -> None:
+    """Namespaces of any kind, by their descriptors, one after the other."""
+    for fd in spaces:
+        kernel.setns(fd, 0)
 
 
 def map_self(proc: str | int, inside: int, uid: int, inside_gid: int, gid: int) -> None:

@@ -49,6 +49,7 @@ def settle(
     """Never returns. `confine` gives up all rights; from there on no line of ours is trusted."""
     status = 1
     try:
+        kernel.name_process("tw-session")
         os.setsid()
         _take_fds(out, err, claim)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
@@ -174,7 +175,7 @@ class _Resident:
             os.close(fd)
         os.setsid()
         here, open_files = os.getcwd(), _open_files(files)
-        user, mounts = socket.recv_fds(self._channel, 1 << 10, 2)[1]
+        mounts, user = socket.recv_fds(self._channel, 1 << 10, 2)[1]
         kernel.setns(user, kernel.CLONE_NEWUSER)
         kernel.setns(mounts, kernel.CLONE_NEWNS)
         os.close(user)

@@ -40,6 +40,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Until the link closes, or init does."""
+        kernel.name_process("tw-supervisor")
         kernel.dumpable(False)
         frames, link = Frames(), self._link.fileno()
         try:

@@ -18,16 +18,20 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from turnwise.tool_servers.guest import kernel, namespaces, resident
 from turnwise.tool_servers.guest.cgroups import Group, Groups, find_groups
-from turnwise.tool_servers.guest.family import Family
+from turnwise.tool_servers.guest.channel import receive, send
+from turnwise.tool_servers.guest.confinement import filter_of
+from turnwise.tool_servers.guest.family import Builders, Family
 from turnwise.tool_servers.guest.frames import Frames, packed
-from turnwise.tool_servers.guest.init import Init, filter_of, receive, send
+from turnwise.tool_servers.guest.init import Init
 from turnwise.tool_servers.guest.meter import Meter
+from turnwise.tool_servers.guest.nursery import Nursery
 from turnwise.tool_servers.guest.plan import WORK, Bounds, Plan
 from turnwise.tool_servers.guest.supervisor import Supervisor
 
@@ -42,14 +46,99 @@ def main(arguments: list[str]) -> None:
     """Serve until the server is gone. What stops it from starting is said on the socket."""
     control = socket.socket(fileno=int(arguments[0]))
     _close_all_but(control.fileno())
+    os.environ.clear()
+    os.environ.update(_IMPORT_TIME)
+    kernel.name_process("tw-zygote")
     try:
         plan = Plan(**_first(control))
-        zygote = Zygote(plan, control)
+        serve = _with_namespaces(plan, control) if plan.level >= 2 else _without(plan, control)
     except Exception as error:
         control.sendall(packed({"broken": f"{type(error).__name__}: {error}"}))
         return
-    control.sendall(packed({"ready": True, "cgroups": zygote.groups.version if zygote.groups else 0}))
-    zygote.serve()
+    serve()
+
+
+def _without(plan: Plan, control: socket.socket) -> Callable[[], None]:
+    """One process for all. Raises what stops it from starting."""
+    zygote = Zygote(plan, control, root=os.geteuid() == 0)
+    worker = _imported(plan)
+    kernel.subreaper()
+    if zygote.root:
+        namespaces.reveal(plan.readable)
+    _settle(plan, zygote.proc)
+    _ready(control, zygote.groups)
+    return partial(zygote.serve, worker, None)
+
+
+def _with_namespaces(plan: Plan, control: socket.socket) -> Callable[[], None]:
+    """This process becomes the nursery; a child, which imports nothing, forks supervisors and inits."""
+    zygote = Zygote(plan, control, root=os.geteuid() == 0 and kernel.may_mount())
+    news, says = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    orders, order = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    builder = os.fork()
+    if not builder:
+        _build(zygote, says, order, (news, orders))
+    for ours in (says, order):
+        ours.close()
+    worker = _imported(plan)
+    with news:
+        said, spaces = receive(news)
+    if "broken" in said:
+        raise OSError(said["broken"])
+    namespaces.enter(*spaces)
+    _settle(plan, zygote.proc)
+    _ready(control, zygote.groups)
+    control.close()
+    return Nursery(plan, worker, zygote.proc, zygote.groups, orders, builder).serve
+
+
+def _build(zygote: "Zygote", says: socket.socket, order: socket.socket, parents: tuple[socket.socket, ...]) -> NoReturn:
+    """The builder's life; it ends with its parent, at the latest."""
+    try:
+        kernel.name_process("tw-builder")
+        for theirs in parents:
+            theirs.close()
+        plan = zygote.plan
+        try:
+            namespaces.enter_root(plan.readable, plan.shared, ordinary=not zygote.root)
+            spaces = namespaces.descriptors(zygote.proc, *([] if zygote.root else ["user"]), "mnt")
+        except OSError as error:
+            send(says, {"broken": str(error)})
+            os._exit(1)
+        kernel.dumpable(False)
+        kernel.die_with_parent(signal.SIGKILL)
+        send(says, {"up": True}, spaces)
+        for fd in (says.detach(), *spaces):
+            os.close(fd)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        zygote.serve(None, order)
+    finally:
+        os._exit(0)
+
+
+def _imported(plan: Plan) -> ModuleType:
+    """What sessions find imported, and their worker."""
+    sys.path += plan.sites
+    for name in ("random", *plan.imports):
+        importlib.import_module(name)
+    return _worker(plan.worker)
+
+
+def _settle(plan: Plan, proc: int) -> None:
+    """What every session would do alike is done once."""
+    kernel.dumpable(False)
+    filter_of(plan)
+    resident.rehearse()
+    gc.collect()
+    gc.freeze()
+    kernel.huge_pages(Meter(proc).read_all("self/maps").decode())
+    gc.disable()  # the resident enables it; ours make no cycles, and looking for them copies pages
+
+
+def _ready(control: socket.socket, groups: Groups | None) -> None:
+    control.sendall(packed({"ready": True, "cgroups": groups.version if groups else 0}))
 
 
 def _close_all_but(kept: int) -> None:
@@ -79,32 +168,19 @@ def _worker(path: str) -> ModuleType:
 
 
 class Zygote:
-    """Holds the imports; forks a supervisor for each connection it is given."""
+    """Forks a supervisor for each connection it is given, and inits when these ask."""
 
-    def __init__(self, plan: Plan, control: socket.socket) -> None:
-        self._plan, self._control = plan, control
-        os.environ.clear()
-        os.environ.update(_IMPORT_TIME)
-        self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, plan: Plan, control: socket.socket, *, root: bool) -> None:
+        """`root`: sessions run as a user that nobody else is. Raises OSError."""
+        self.plan, self._control, self.root = plan, control, root
+        self.proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.groups: Groups | None = find_groups(plan.group) if plan.group else None
-        self._root = os.geteuid() == 0 and (plan.level < 2 or kernel.may_mount())
         self._alive, self._janitor = _janitor(self.groups)
-        sys.path += plan.sites
-        for name in ("random", *plan.imports):
-            importlib.import_module(name)
-        self._worker = _worker(plan.worker)
         if self.groups:
             self.groups.watch()
-        if plan.level >= 2:
-            namespaces.enter_root(plan.readable, plan.shared, ordinary=not self._root)
-        else:
-            kernel.subreaper()
-            if self._root:
-                namespaces.reveal(plan.readable)
-        kernel.dumpable(False)
-        filter_of(plan)  # made once
-        resident.rehearse()
-        self._meter = Meter(self._proc)
+        self._meter = Meter(self.proc)
+        self._worker: ModuleType | None = None
+        self._nursery: socket.socket | None = None
         self._orders, self._order = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) if plan.level >= 2 else (None, None)
         """Our end, and that of all supervisors."""
         self._supervisors: dict[int, Group | None] = {}
@@ -114,12 +190,12 @@ class Zygote:
         """Inits whose supervisor is gone."""
         self._links: list[int] = []
         self._number = 0
-        gc.collect()
-        gc.freeze()
-        kernel.huge_pages(self._meter.read_all("self/maps").decode())
-        gc.disable()  # the resident enables it; ours make no cycles, and looking for them copies pages
+        self._parent = os.getpid()
+        """Whose children sessions' processes are, where there is a nursery."""
 
-    def serve(self) -> None:
+    def serve(self, worker: ModuleType | None, nursery: socket.socket | None) -> None:
+        """Until the server is gone. `worker`: what inits start, or else `nursery`: where supervisors have it started."""
+        self._worker, self._nursery = worker, nursery
         news, bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _ring)
@@ -164,7 +240,7 @@ class Zygote:
             if not init:
                 os.setsid()  # so that it is not waited for among the supervisors
                 self._become_child()
-                Init(self._plan, Bounds(**order["bounds"]), self._worker, self._proc, order["user"], WORK).run(channel)
+                Init(self.plan, Bounds(**order["bounds"]), None, self.proc, order["user"], WORK).run(channel)
             self._inits[order["supervisor"]] = init
             send(channel, {"init": init})
 
@@ -182,7 +258,8 @@ class Zygote:
         if not child:
             try:
                 self._become_child()
-                family = partial(Family, self._plan, self._worker, self._proc, group, self._root, self._order)
+                builders = Builders(self._order, self._nursery, self._parent) if self._order and self._nursery else None
+                family = partial(Family, self.plan, self._worker, self.proc, group, self.root, builders)
                 Supervisor(socket.socket(fileno=link), group, family).run()
             finally:
                 os._exit(0)
@@ -195,7 +272,7 @@ class Zygote:
                 if init := self._inits.pop(pid, 0):
                     self._leaving.add(init)
                 group = self._supervisors.pop(pid, None)
-                if self._plan.level < 2:
+                if self.plan.level < 2:
                     self._end_orphans(pid)
                 if group is not None:
                     group.remove_soon()
@@ -212,7 +289,7 @@ class Zygote:
             strays = [p.pid for p in children if p and not p.gone and p.pid not in (*self._supervisors, self._janitor)]
             none = 0 if strays else none + 1
             for pid in strays:
-                self._meter.end_below(pid, 0.5)
+                self._meter.end_below(partial(self._meter.children, pid), 0.5)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -224,7 +301,7 @@ class Zygote:
         for pid, group in list(self._supervisors.items()):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-            if self._plan.level < 2:
+            if self.plan.level < 2:
                 self._end_orphans(pid)
             if group is not None:
                 group.remove_soon()
@@ -247,6 +324,7 @@ def _janitor(groups: Groups | None) -> tuple[int, int]:
         os.close(turn)
         return alive, janitor
     try:
+        kernel.name_process("tw-janitor")
         zygote = os.getppid()
         kept = {turn, *(groups.folders.values() if groups else ())}
         for fd in [int(name) for name in os.listdir("/proc/self/fd")]:

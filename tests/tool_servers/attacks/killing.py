@@ -23,8 +23,8 @@ __all__ = [
     "containers_of",
     "kill",
     "mine",
+    "named",
     "owner",
-    "process_one",
     "program",
     "reaping",
     "supervisors_of",
@@ -53,17 +53,19 @@ def tree(root: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-def process_one(pid: int) -> bool:
-    """Whether that is the first process of a namespace below ours."""
-    with suppress(OSError):
-        line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("NSpid:"))
-        return len(line.split()) > 2 and line.split()[-1] == "1"
-    return False
+def named(root: psutil.Process, *names: str) -> list[psutil.Process]:
+    """Those below that call themselves so: zygote, janitor, builder, supervisor, init, session."""
+    found: list[psutil.Process] = []
+    for process in tree(root):
+        with suppress(psutil.NoSuchProcess):
+            if process.name().removeprefix("tw-") in names:
+                found.append(process)
+    return found
 
 
 def supervisors_of(server: psutil.Process) -> list[psutil.Process]:
-    """Of all zygotes: the children in a zygote's own session; its inits and its janitor have sessions of their own."""
-    return [s for z in server.children() for s in z.children() if os.getsid(s.pid) == z.pid]
+    """Of all zygotes."""
+    return named(server, "supervisor")
 
 
 @contextmanager

@@ -53,7 +53,7 @@ else: os.kill(-1, signal.SIGKILL)""",
 quietly(lambda: [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)])
 me = os.getpid()
 for n in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGSEGV, signal.SIGQUIT, signal.SIGKILL):
-    for pid in (os.getppid(), 1, *(range(1, 300) if not T['shared'] else ())):
+    for pid in (1, *(range(1, 300) if not T['shared'] else ())):
         if pid != me: quietly(lambda: os.kill(pid, n))
 time.sleep(0.2); print('still here')""",
         statuses=(OK, DIED),
@@ -65,7 +65,7 @@ time.sleep(0.2); print('still here')""",
         name="ptrace",
         tries="attach to the server, the supervisor, pid 1, the victims; be traced by a child",
         code="""
-for pid in {T['server'], os.getppid(), 1, *T['victims']}:
+for pid in {T['server'], os.getppid() or 1, 1, *T['victims']}:
     if T['plain'] and pid not in T['victims']: continue
     for request in (16, 0x4206): attempt(f'ptrace {pid}', lambda: call('ptrace', request, pid, 0, 0))
 attempt('traceme', lambda: call('ptrace', 0, 0, 0, 0)) if not T['plain'] else None""",
@@ -77,7 +77,7 @@ attempt('traceme', lambda: call('ptrace', 0, 0, 0, 0)) if not T['plain'] else No
         tries="read and write the memory of the server, the supervisor and the victims",
         code="""
 b = ctypes.create_string_buffer(64); iov = (ctypes.c_ulong * 2)(ctypes.addressof(b), 64)
-for pid in {T['server'], os.getppid(), 1, *T['victims']}:
+for pid in {T['server'], os.getppid() or 1, 1, *T['victims']}:
     far = (ctypes.c_ulong * 2)(T['address'], 64)
     for name in ('process_vm_readv', 'process_vm_writev'):
         if name.endswith('writev') and T['plain']: continue
@@ -103,7 +103,7 @@ if not T['plain']: quietly(lambda: os.setpriority(os.PRIO_USER, 0, 19))""",
         name="foreign descriptors",
         tries="open descriptors, memory files and folders of the server through /proc/PID/fd and pidfd_getfd",
         code="""
-for pid in {T['server'], os.getppid(), 1, *T['victims']} - {os.getpid()}:
+for pid in {T['server'], os.getppid() or 1, 1, *T['victims']} - {os.getpid()}:
     names = quietly(lambda: os.listdir(f'/proc/{pid}/fd'))
     if names: print('REACHED the list of', pid, names)
     for n in range(20):
