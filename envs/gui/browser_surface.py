@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from typing_extensions import override
 
@@ -24,7 +25,7 @@ class BrowserSurface(BrowserPage):
     """Does everything by the browser's own input, and lets the page say what came of it."""
 
     bundle = "gui"
-    settings: ClassVar = {"start": URL, "width": WIDTH, "height": HEIGHT, "restart": "app.restart"}
+    settings: Mapping[str, Any] = {"start": URL, "width": WIDTH, "height": HEIGHT, "restart": "app.restart"}
     app: App
     screen: Screen
 

@@ -9,7 +9,7 @@ from typing_extensions import override
 from turnwise.envs.draws import Draws
 from turnwise.envs.gui.app import App, Step
 from turnwise.envs.gui.goals import Made, chosen
-from turnwise.envs.gui.widgets import Node, bar, button, card, checkbox, combobox, heading, link, nav, text, textbox
+from turnwise.envs.gui.widgets import Node, bar, button, card, checkbox, combobox, heading, link, nav, remembered, text, textbox
 from turnwise.envs.gui.words import CITIES, LAST, TOPICS
 
 __all__ = ["Files"]
@@ -42,11 +42,11 @@ class Files(App):
 
     @override
     def nodes(self) -> list[Node]:
-        side = nav(*(link(f"folder/{folder}", folder) for folder in self.data["folders"]))
+        side = _side(tuple(self.data["folders"]))
         if self.kind == "file":
             return [side, *self._file()]
         paths = self._here()
-        rows = [bar(self._tick(path), link(f"file/{path}", _name(path))) for path in self.shown(paths)]
+        rows = [_row(path, self.fields.get(f"tick_{path}") == "on") for path in self.shown(paths)]
         others = tuple(folder for folder in self.data["folders"] if folder != self.argument)
         target = combobox("field/choose_target", "Target", self.fields.get("choose_target", others[0]), others)
         return [
@@ -57,9 +57,6 @@ class Files(App):
             bar(target, button("move/", "Move"), button("copy/", "Copy"), button("delete/", "Delete")),
             bar(textbox("field/folder", "New folder", self.fields.get("folder", "")), button("make/", "Make")),
         ]
-
-    def _tick(self, path: str) -> Node:
-        return checkbox(f"field/tick_{path}", "Select", on=self.fields.get(f"tick_{path}") == "on")
 
     def _file(self) -> list[Node]:
         box = textbox("field/name", "Name", self.fields["name"])
@@ -216,6 +213,17 @@ class Files(App):
 
 def _press(key: str) -> Step:
     return ("click", key, "")
+
+
+@remembered
+def _side(folders: tuple[str, ...]) -> Node:
+    return nav(*(link(f"folder/{folder}", folder) for folder in folders))
+
+
+@remembered
+def _row(path: str, ticked: bool) -> Node:
+    """A file in a list."""
+    return bar(checkbox(f"field/tick_{path}", "Select", on=ticked), link(f"file/{path}", _name(path)))
 
 
 def _name(path: str) -> str:

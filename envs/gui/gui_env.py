@@ -196,7 +196,7 @@ class GuiEnv(ToolEnv):
             solved = app.solved
             if app.over or solved:
                 break
-        text = "\n".join((*errors, self.surface.text()))
+        text = "\n".join((*errors, self.surface.text())) if errors else self.surface.text()
         if not (app.over or solved):
             return Transition(text, role="tool", valid=valid)
         outcome = float(solved)

@@ -10,7 +10,7 @@ from typing_extensions import override
 from turnwise.envs.draws import Draws
 from turnwise.envs.gui.app import App, Step
 from turnwise.envs.gui.goals import Made, chosen
-from turnwise.envs.gui.widgets import Node, bar, button, card, combobox, grid, heading, link, tab, text, textbox
+from turnwise.envs.gui.widgets import Node, bar, button, card, combobox, grid, heading, link, remembered, tab, text, textbox
 from turnwise.envs.gui.words import CITIES, FIRST, LAST
 
 __all__ = ["HelpDesk"]
@@ -81,11 +81,11 @@ class HelpDesk(App):
         return [bar(*tabs, *close), *inside]
 
     def _list(self) -> list[Node]:
-        rows = list[Node]()
-        for number in self.shown(list(self.data["tickets"])):
-            ticket = self.data["tickets"][number]
-            words = text(f"{ticket['status']}, {ticket['agent']}")
-            rows.append(bar(link(f"ticket/{number}", f"#{number} {_subject(ticket)}"), words))
+        tickets = self.data["tickets"]
+        rows = [
+            _row(number, t["customer"], t["subject"], t["status"], t["agent"])
+            for number, t in ((number, tickets[number]) for number in self.shown(list(tickets)))
+        ]
         return [heading("All tickets"), card(*rows), *self.position()]
 
     def _ticket(self) -> list[Node]:
@@ -157,6 +157,12 @@ class HelpDesk(App):
 def _name(place: str) -> str:
     kind, _, argument = place.partition("/")
     return "Tickets" if kind == "list" else f"#{argument}" if kind == "ticket" else argument
+
+
+@remembered
+def _row(number: str, customer: str, subject: str, status: str, agent: str) -> Node:
+    """A ticket in the list."""
+    return bar(link(f"ticket/{number}", f"#{number} {customer} {subject}"), text(f"{status}, {agent}"))
 
 
 def _subject(ticket: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from typing_extensions import override
 from turnwise.envs.draws import Draws
 from turnwise.envs.gui.app import App, Step
 from turnwise.envs.gui.goals import Made, chosen
-from turnwise.envs.gui.widgets import Node, bar, button, card, combobox, heading, link, nav, text, textbox
+from turnwise.envs.gui.widgets import Node, bar, button, card, combobox, heading, link, nav, remembered, text, textbox
 from turnwise.envs.gui.words import FIRST, LAST, PHRASES, TOPICS
 
 __all__ = ["Mail"]
@@ -18,6 +18,7 @@ __all__ = ["Mail"]
 FOLDERS = ("Inbox", "Archive", "Work", "Family", "Trash")
 COSTS = {"star": 1, "archive": 2, "delete": 3, "move": 3, "reply": 4, "forward": 4, "write": 5}
 """What can be asked for, and about how many actions it takes."""
+_SIDE = nav(*(link(f"folder/{folder}", folder) for folder in FOLDERS), button("compose/", "Compose"))
 
 
 class Mail(App):
@@ -45,24 +46,20 @@ class Mail(App):
 
     @override
     def nodes(self) -> list[Node]:
-        side = nav(*(link(f"folder/{folder}", folder) for folder in FOLDERS), button("compose/", "Compose"))
         match self.kind:
             case "folder":
-                return [side, heading(self.argument), *self._list()]
+                return [_SIDE, heading(self.argument), *self._list()]
             case "message":
-                return [side, *self._message()]
+                return [_SIDE, *self._message()]
             case _:
-                return [side, *self._form()]
+                return [_SIDE, *self._form()]
 
     def _list(self) -> list[Node]:
         ids = self._within(self.argument)
         if not ids:
             return [text("No messages.")]
-        rows = list[Node]()
-        for id_ in self.shown(ids):
-            message = self.data["mail"][id_]
-            star = button(f"star/{id_}", "Unstar" if message["star"] else "Star")
-            rows.append(bar(star, link(f"open/{id_}", f"{message['from']}: {message['subject']}")))
+        mail = self.data["mail"]
+        rows = [_row(id_, mail[id_]["from"], mail[id_]["subject"], mail[id_]["star"]) for id_ in self.shown(ids)]
         return [card(*rows), *self.position()]
 
     def _message(self) -> list[Node]:
@@ -201,6 +198,12 @@ class Mail(App):
             if self.kind != "compose":
                 return ("click", "compose/", "")
         return self.filled(**form) or ("click", "send/", "")
+
+
+@remembered
+def _row(id_: str, sender: str, subject: str, star: bool) -> Node:
+    """A message in a list."""
+    return bar(button(f"star/{id_}", "Unstar" if star else "Star"), link(f"open/{id_}", f"{sender}: {subject}"))
 
 
 def _change(draws: Draws, kind: str, goal: dict[str, Any], people: list[str], message: dict[str, Any]) -> str:

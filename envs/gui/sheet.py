@@ -9,7 +9,7 @@ from typing_extensions import override
 from turnwise.envs.draws import Draws
 from turnwise.envs.gui.app import App, Step
 from turnwise.envs.gui.goals import Made, chosen
-from turnwise.envs.gui.widgets import Node, bar, button, grid, text, textbox
+from turnwise.envs.gui.widgets import Node, bar, button, grid, remembered, text, textbox
 from turnwise.envs.gui.words import FIRST
 
 __all__ = ["Sheet", "value_of"]
@@ -56,13 +56,9 @@ class Sheet(App):
         return [bar(box, button("set/", "Set"), button("clear/", "Clear")), self._table]
 
     def _drawn(self) -> Node:
-        shown = [text("Row"), *(text(column) for column in COLUMNS)]
+        cells, shown = self.data["cells"], [text("Row"), *(text(column) for column in COLUMNS)]
         for row in range(1, self.data["rows"] + 1):
-            shown.append(text(str(row)))
-            for column in COLUMNS:
-                name = f"{column}{row}"
-                value = value_of(self.data["cells"], name)
-                shown.append(button(f"cell/{name}", f"{name}: {value}" if value else name, face=value or _BLANK))
+            shown += _row(row, tuple(value_of(cells, f"{column}{row}") for column in COLUMNS))
         return grid(7, shown, cells=True)
 
     @override
@@ -114,10 +110,20 @@ class Sheet(App):
         return self.filled(formula=goal[name]) or ("click", "set/", "")
 
 
+@remembered
+def _row(row: int, values: tuple[str, ...]) -> tuple[Node, ...]:
+    """What stands before a row, and its cells."""
+    cells = (
+        button(f"cell/{column}{row}", f"{column}{row}: {value}" if value else f"{column}{row}", face=value or _BLANK)
+        for column, value in zip(COLUMNS, values, strict=True)
+    )
+    return (text(str(row)), *cells)
+
+
 def value_of(cells: dict[str, str], name: str) -> str:
     """What a cell shows. A formula adds up what its cells show; formulas among them count as nothing, so none can be circular."""
     written = cells.get(name, "")
-    found = _FUNCTION.fullmatch(written)
+    found = _FUNCTION.fullmatch(written) if written[:1] == "=" else None
     if not found:
         return written
     function, (left, top, right, bottom) = found[1].upper(), found.groups()[1:]

@@ -9,7 +9,7 @@ from typing_extensions import override
 from turnwise.envs.draws import Draws
 from turnwise.envs.gui.app import App, Step
 from turnwise.envs.gui.goals import Made
-from turnwise.envs.gui.widgets import Node, bar, button, card, combobox, grid, heading, link, nav, text, textbox
+from turnwise.envs.gui.widgets import Node, bar, button, card, combobox, grid, heading, link, nav, remembered, text, textbox
 from turnwise.envs.gui.words import CITIES, FIRST, LAST, STREETS
 
 __all__ = ["Shop"]
@@ -66,10 +66,7 @@ class Shop(App):
 
     @override
     def nodes(self) -> list[Node]:
-        amount = sum(self.data["cart"].values())
-        side = nav(
-            *(link(f"kind/{kind}", kind) for kind in ("All", *KINDS)), button("cart/", f"Cart ({amount})" if amount else "Cart")
-        )
+        side = _side(sum(self.data["cart"].values()))
         match self.kind:
             case "product":
                 return [side, *self._product()]
@@ -83,7 +80,7 @@ class Shop(App):
     def _list(self) -> list[Node]:
         search = bar(textbox("field/search", "Search", self.fields.get("search", "")), button("search/", "Search"))
         ids = self._found()
-        rows = [bar(link(f"product/{id_}", self._said(id_)), text(self._price(id_))) for id_ in self.shown(ids)]
+        rows = [_row(id_, self._said(id_), self.data["catalog"][id_]["cents"]) for id_ in self.shown(ids)]
         name = self.argument if self.kind == "kind" else f"Results for {self.argument}"
         return [search, heading(name), card(*rows) if rows else text("Nothing was found."), *self.position()]
 
@@ -125,7 +122,7 @@ class Shop(App):
         return self.data["catalog"][id_]["name"]
 
     def _price(self, id_: str, amount: int = 1) -> str:
-        return f"{self.data['catalog'][id_]['cents'] * amount / 100:.2f} EUR"
+        return _euros(self.data["catalog"][id_]["cents"] * amount)
 
     @override
     def arrived(self) -> None:
@@ -214,3 +211,20 @@ class Shop(App):
 
 _EMPTY = {"name": "", "street": "", "choose_city": CITIES[0], "choose_shipping": SHIPPING[0]}
 """The form of the checkout as it comes."""
+
+
+@remembered
+def _side(amount: int) -> Node:
+    """`amount`: of things in the cart."""
+    kinds = (link(f"kind/{kind}", kind) for kind in ("All", *KINDS))
+    return nav(*kinds, button("cart/", f"Cart ({amount})" if amount else "Cart"))
+
+
+@remembered
+def _row(id_: str, name: str, cents: int) -> Node:
+    """A product in a list."""
+    return bar(link(f"product/{id_}", name), text(_euros(cents)))
+
+
+def _euros(cents: int) -> str:
+    return f"{cents / 100:.2f} EUR"

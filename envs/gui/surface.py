@@ -51,11 +51,14 @@ class LiteSurface:
         return "\n".join(self.screen.lines)
 
     def click(self, mark: int) -> None:
-        node = self._focused(mark)
+        node = self.screen.marks[mark - 1]
+        if node.kind in ("button", "link", "tab"):
+            self._focus = node.key
+            self._happen(Event("click", node.key))
+            return
+        self._focused(mark)
         if node.kind == "checkbox":
             self._input(mark, checkbox(node.key, node.label, on=not node.on), "" if node.on else "on")
-        elif node.kind in ("button", "link", "tab"):
-            self._happen(Event("click", node.key))
 
     def type(self, mark: int, text: str) -> None:
         node = self._focused(mark)

@@ -20,6 +20,7 @@ __all__ = [
     "heading",
     "link",
     "nav",
+    "remembered",
     "screen_of",
     "tab",
     "text",
@@ -33,8 +34,8 @@ LONGEST, PARAGRAPH = 200, 2000
 """Characters of a name and of a text that the observer shows."""
 
 
-_remembered = lru_cache(1 << 15)
-"""Most of a screen is as it was before the last action: equal widgets are one object, whose lines are made once."""
+remembered = lru_cache(1 << 15)
+"""Most of a screen is as it was before the last action: equal widgets, and rows, are one object, whose lines are made once."""
 
 
 class Node:
@@ -128,61 +129,61 @@ class Screen(NamedTuple):
         self.lines[at] = f"{indent}[{mark}] {node.body}{' focused' if focused else ''}"
 
 
-@_remembered
+@remembered
 def heading(label: str, level: int = 2) -> Node:
     return Node("heading", "", label, str(level))
 
 
-@_remembered
+@remembered
 def text(label: str, *, new: bool = False) -> Node:
     """`new`: what the last action did."""
     return Node("text", "", label, on=new)
 
 
-@_remembered
+@remembered
 def button(key: str, label: str, *, off: bool = False, face: str = "") -> Node:
     """`face`: what is seen on it, if not its label."""
     return Node("button", key, label, face, off=off)
 
 
-@_remembered
+@remembered
 def link(key: str, label: str) -> Node:
     return Node("link", key, label)
 
 
-@_remembered
+@remembered
 def tab(key: str, label: str, *, on: bool) -> Node:
     return Node("tab", key, label, on=on)
 
 
-@_remembered
+@remembered
 def checkbox(key: str, label: str, *, on: bool) -> Node:
     return Node("checkbox", key, label, on=on)
 
 
-@_remembered
+@remembered
 def textbox(key: str, label: str, value: str) -> Node:
     return Node("textbox", key, label, value)
 
 
-@_remembered
+@remembered
 def combobox(key: str, label: str, value: str, options: tuple[str, ...]) -> Node:
     return Node("combobox", key, label, value, options)
 
 
-@_remembered
+@remembered
 def nav(*children: Node) -> Node:
     """Links that are always there, at the side."""
     return Node("navigation", children=children)
 
 
-@_remembered
+@remembered
 def bar(*children: Node) -> Node:
     """Side by side."""
     return Node("bar", children=children)
 
 
-@_remembered
+@remembered
 def card(*children: Node) -> Node:
     """One below the other, in a frame."""
     return Node("card", children=children)
