@@ -138,31 +138,36 @@ def _reported(batch: Callable[[], dict[str, Any]]) -> None:
         json.dump(report, file)
 
 
-def functions(source: str | None, calls: list[Any], test_s: float, given: str = "") -> None:
+def functions(source: str | None, calls: list[Any], test_s: float, given: str = "", changes: bool = False) -> None:
     """Define the submission (None: it is defined already) after what is given, and make the calls.
 
-    A call is [name, arguments, keywords].
+    A call is [name, arguments, keywords]. `changes`: report too what the arguments are afterwards, where that is something else.
     """
-    _reported(lambda: _functions(source, calls, test_s, given))
+    _reported(lambda: _functions(source, calls, test_s, given, changes))
 
 
-def _functions(source: str | None, calls: list[Any], test_s: float, given: str) -> dict[str, Any]:
+def _functions(source: str | None, calls: list[Any], test_s: float, given: str, changes: bool) -> dict[str, Any]:
     if source is not None:
         sys.modules["solution"] = _solution  # dataclasses look there
         for text, file in ((given, "<given>"), (source, SOLUTION)):
             defined = _timed(test_s, lambda text=text, file=file: exec(compile(text, file, "exec"), _solution.__dict__))
             if "e" in defined:
                 return {"broken": defined}
-    return {"results": [_timed(test_s, lambda call=call: encode(_call(*call))) for call in calls]}
+    done = [_timed(test_s, lambda call=call: _call(call[0], call[1], call[2], changes)) for call in calls]
+    return {"results": [claim if "e" in claim else claim["v"] for claim in done]}
 
 
-def _call(name: str, arguments: Any, keywords: Any) -> Any:
+def _call(name: str, arguments: Any, keywords: Any, changes: bool) -> dict[str, Any]:
     found = getattr(_solution, name, None)
     if found is None and hasattr(_solution, "Solution"):
         found = getattr(_solution.Solution(), name, None)
     if found is None:
         raise NameError(f"the code defines no function {name}")
-    return found(*decode(arguments), **decode(keywords))
+    mine, named = decode(arguments), decode(keywords)
+    claim = {"v": encode(found(*mine, **named))}
+    if changes and (after := [encode(mine), encode(named)]) != [arguments, keywords]:
+        claim["a"] = after
+    return claim
 
 
 def programs(source: str, inputs: list[str], test_s: float, most: int) -> None:
@@ -212,21 +217,32 @@ def _checked(setup: str, test: str, names: list[str], known: dict[str, Any], ent
 
     def proxy(name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **keywords: Any) -> Any:
+            return changing((), arguments, keywords)
+
+        def changing(looked_at: tuple[int | str, ...], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
             key = json.dumps([name, encode(list(arguments)), encode(keywords)])
             if key not in known:
                 raise Needed(key)
             if "e" in known[key]:
                 raise RuntimeError(f"{name} raised {known[key]['e']}")
+            if looked_at and "a" in known[key]:
+                changed = decode(known[key]["a"])
+                old: dict[Any, Any] = {**dict(enumerate(arguments)), **keywords}
+                new: dict[Any, Any] = {**dict(enumerate(changed[0])), **changed[1]}
+                for place in looked_at:
+                    _become(old[place], new[place])
             return decode(known[key]["v"])
 
+        call.changing = changing  # type: ignore[attr-defined]
         return call
 
     names_of_test: dict[str, Any] = {"__name__": "test", "__builtins__": builtins}
     try:
         exec(_SAME_CHANCE, names_of_test)
         exec(compile(setup, "<setup>", "exec"), names_of_test)
-        names_of_test |= {name: proxy(name) for name in names} | {"_verdicts": verdicts}
-        exec(compile(_Noted().visit(ast.parse(test)), "<test>", "exec"), names_of_test)
+        names_of_test |= {name: proxy(name) for name in names} | {"_verdicts": verdicts, "_looking": _looking}
+        tree = ast.parse(test)
+        exec(compile(_Noted(_looked_at(tree)).visit(tree), "<test>", "exec"), names_of_test)
         if entry:
             names_of_test["check"](names_of_test[entry])
     except Needed as needed:
@@ -236,10 +252,64 @@ def _checked(setup: str, test: str, names: list[str], known: dict[str, Any], ent
     return {"verdicts": verdicts}
 
 
+def _looking(function: Any, *places: int | str) -> Callable[..., Any]:
+    """A stand-in whose arguments at those places become what the submission has made of them."""
+    changing = getattr(function, "changing", None)
+    return function if changing is None else lambda *arguments, **keywords: changing(places, arguments, keywords)
+
+
+def _become(old: Any, new: Any) -> None:
+    """Change a list, dictionary or set in place."""
+    if isinstance(old, list) and isinstance(new, list):
+        old[:] = new
+    elif isinstance(old, dict | set) and type(old) is type(new):
+        old.clear()
+        old.update(new)
+
+
+def _looked_at(tree: ast.Module) -> set[str]:
+    """Variables whose value, or an item or slice of it, is compared with a literal in an assert.
+
+    Only of these may a submission change what they are: an assert such as `f(xs) == sorted(xs)` would pass whatever empties xs.
+    """
+    found = set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert):
+            for test in ast.walk(node.test):
+                if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq):
+                    sides = [test.left, test.comparators[0]]
+                    for one, other in (sides, sides[::-1]):
+                        base = one.value if isinstance(one, ast.Subscript) else one
+                        if isinstance(base, ast.Name) and _is_literal(other):
+                            found.add(base.id)
+    return found
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except ValueError:
+        return False
+    return True
+
+
 class _Noted(ast.NodeTransformer):
     """Each assert becomes a verdict that is noted down, so that the ones after it are tried too."""
 
+    def __init__(self, looked_at: set[str]) -> None:
+        self.looked_at = looked_at
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        self.generic_visit(node)
+        given: list[tuple[int | str | None, ast.expr]] = [*enumerate(node.args), *((k.arg, k.value) for k in node.keywords)]
+        places = [p for p, value in given if p is not None and isinstance(value, ast.Name) and value.id in self.looked_at]
+        if places and isinstance(node.func, ast.Name):
+            looking = ast.Call(ast.Name("_looking", ast.Load()), [node.func, *map(ast.Constant, places)], [])
+            node.func = ast.fix_missing_locations(ast.copy_location(looking, node))
+        return node
+
     def visit_Assert(self, node: ast.Assert) -> Any:
+        self.generic_visit(node)
         noted = ast.parse("try:\n _verdicts.append(bool(0))\nexcept Exception:\n _verdicts.append(False)").body[0]
         assert isinstance(noted, ast.Try) and isinstance(noted.body[0], ast.Expr)
         call: Any = noted.body[0].value

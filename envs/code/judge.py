@@ -151,7 +151,9 @@ class Judge:
 
     def _checked(self, session: BlockingSession, problem: Problem, source: str) -> Verdict:
         calls = [list(call) for call in problem.calls]
-        report, _ = self._reported(session, f"functions({source!r}, {calls!r}, {self.test_s!r}, {problem.given!r})", first=True)
+        report, _ = self._reported(
+            session, f"functions({source!r}, {calls!r}, {self.test_s!r}, {problem.given!r}, True)", first=True
+        )
         broken = report.get("broken")
         if isinstance(broken, dict):
             return Verdict(broken=_result(broken))
@@ -167,7 +169,7 @@ class Judge:
                 if "need" not in answer:
                     return Verdict(tests=tuple(_noted(index, bool(ok)) for index, ok in enumerate(answer["verdicts"])))
                 need = json.loads(answer["need"])
-                report, _ = self._reported(session, f"functions(None, {[need]!r}, {self.test_s!r})", first=False)
+                report, _ = self._reported(session, f"functions(None, {[need]!r}, {self.test_s!r}, changes=True)", first=False)
                 (known[answer["need"]],) = _claims(report, 1)
         raise _Stopped("the checks of its results did not come to an end")
 

@@ -153,6 +153,59 @@ def test_asserts_cannot_be_read_or_spoofed(tmp_path: Path) -> None:
         assert outcomes(env, path, [code]) == [0.0]
 
 
+IN_PLACE = {
+    "task_id": "Test/7",
+    "prompt": 'def tidy(rows, names):\n    """ Sort rows, and take what is no word out of names. """\n',
+    "entry_point": "tidy",
+    "canonical_solution": "    rows.sort()\n    for name in list(names):\n        if not name.isalpha():\n"
+    "            del names[name]\n",
+    "test": "def check(candidate):\n    xs, names = [3, 1, 2], {'a': 1, '?': 2}\n    assert candidate(xs, names) is None\n"
+    "    assert xs == [1, 2, 3] and names == {'a': 1}\n    ys = [5, 4]\n    candidate(ys, names={})\n    assert ys[0] == 4\n"
+    "    zs = [2, 1]\n    assert zs == [2, 1]\n    candidate(zs, {})\n    assert zs[:1] == [1]\n",
+}
+
+
+def test_asserts_may_look_at_what_was_changed_in_place(tmp_path: Path) -> None:
+    path = written(tmp_path / "HumanEval.jsonl", [IN_PLACE])
+    right = IN_PLACE["prompt"] + IN_PLACE["canonical_solution"]
+    env = CodeWrite()
+    assert outcomes(env, path, [right]) == [1.0]
+    for wrong in (
+        "def tidy(rows, names): pass",
+        "def tidy(rows, names): rows = sorted(rows); names = {}",
+        "def tidy(rows, names): rows.clear(); names.clear()",
+        "def tidy(rows, names): rows.sort(); names['loop'] = names",
+        "def tidy(rows, names): rows.sort(); rows.append(lambda: 1)",
+    ):
+        assert outcomes(env, path, [wrong]) == [0.0]
+
+
+def test_what_was_changed_in_place_cannot_make_a_wrong_answer_right(tmp_path: Path) -> None:
+    """In these asserts the same variable is on both sides; a plain harness pays whoever empties it."""
+    for test in (
+        "assert candidate(xs) == sorted(xs)",
+        "ys = candidate(xs)\n    assert ys == sorted(xs)",
+        "assert not candidate(xs) != xs",
+    ):
+        row = {
+            "task_id": "Test/8",
+            "prompt": "def ordered(xs):\n",
+            "entry_point": "ordered",
+            "canonical_solution": "    return xs\n",
+            "test": f"def check(candidate):\n    xs = [1, 2, 3]\n    {test}\n    assert len(xs) == 3\n",
+        }
+        path = written(tmp_path / "HumanEval.jsonl", [row])
+        cheat = "def ordered(xs):\n    xs.clear()\n    return []"
+        assert outcomes(
+            CodeWrite(),
+            path,
+            [
+                "def ordered(xs): return xs",
+            ],
+        ) == [1.0]
+        assert outcomes(CodeWrite(), path, [cheat]) == [0.0]
+
+
 def test_live_code_bench(tmp_path: Path) -> None:
     path = written(tmp_path / "test.jsonl", LIVE)
     tasks = load_problems(path)
