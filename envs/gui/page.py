@@ -32,6 +32,10 @@ button[role=tab][aria-selected=true]{background:#fff;border-bottom-color:#22406b
 .cells button{border-radius:0;height:32px;padding:2px 6px;text-align:left;background:#fff;
   border-color:#d5dce6;margin:0 -1px -1px 0}
 .cells p{font-weight:bold;text-align:center;background:#e7edf5;padding:6px 3px;margin:0}
+.cells button:hover{background:#f2f6fb}
+.cells button:focus{position:relative;z-index:1}
+.cells [data-key^="slot/"]{color:#a3afbd;text-align:center}
+.cells [data-key^="event/"]{background:#dbe8f8;border-left:3px solid #4d8be0}
 .cells button,nav a,nav button{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 .bar:has(.field){align-items:flex-end}
 .field{display:flex;flex-direction:column;gap:1px;font-size:12px;color:#56616e;min-width:0}
