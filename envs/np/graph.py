@@ -36,9 +36,11 @@ def relabelled(draws: Draws, size: int, edges: Iterable[Edge]) -> tuple[dict[str
 def graph_in(metadata: Mapping[str, Any]) -> Graph:
     """The graph of `vertices` and `edges` (pairs of labels from 1). ValueError if it is none."""
     size = number(metadata["vertices"], 1, 1000)
+    edges = [numbers(edge, 1, size) for edge in metadata["edges"]]
+    if not edges:
+        raise ValueError("no vertices are joined")
     neighbours = [set[int]() for _ in range(size)]
-    for edge in metadata["edges"]:
-        a, b = numbers(edge, 1, size)
+    for a, b in edges:
         if a == b:
             raise ValueError(f"vertex {a} is joined to itself")
         neighbours[a - 1].add(b - 1)

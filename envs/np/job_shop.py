@@ -10,11 +10,11 @@ next, of what can start before another part could end, the part that is shortest
 first (active plans of Giffler and Thompson). Levels are measured by the jobs and machines:
 
     level  jobs  machines  parts
-      1      4       2        8
-      2      4       3       12
-      3      5       3       15
-      4      5       4       20
-      5      6       4       24
+      1      4       3       12
+      2      5       3       15
+      3      6       3       18
+      4      6       4       24
+      5      7       4       28
 
 The expert starts with the jobs one after the other and takes one part after the other to its place in the optimal plan.
 
@@ -40,7 +40,7 @@ from turnwise.types import Task
 
 __all__ = ["SIZES", "JobShop", "Shop", "bound"]
 
-SIZES = {1: (4, 2), 2: (4, 3), 3: (5, 3), 4: (5, 4), 5: (6, 4)}
+SIZES = {1: (4, 3), 2: (5, 3), 3: (6, 3), 4: (6, 4), 5: (7, 4)}
 """Level -> jobs and machines."""
 _LONGEST = 9
 """Time of a part."""

@@ -6,11 +6,11 @@ is the best of: all true, all false, each variable as it stands in more clauses,
 rule: an open clause counts 1/2, 1/4, 1/8 by the variables it has left). Levels are measured by the variables:
 
     level  variables  clauses  assignments
-      1        8         44            256
-      2       10         55          1,024
-      3       11         60          2,048
-      4       12         66          4,096
-      5       14         77         16,384
+      1       11         60          2,048
+      2       12         66          4,096
+      3       13         71          8,192
+      4       14         77         16,384
+      5       15         82         32,768
 
 The expert starts with all false and turns one variable after the other to its value in the optimum, the most helpful first.
 
@@ -34,7 +34,7 @@ from turnwise.types import Task
 
 __all__ = ["SIZES", "Formula", "MaxSAT", "best_assignment"]
 
-SIZES = {1: (8, 44), 2: (10, 55), 3: (11, 60), 4: (12, 66), 5: (14, 77)}
+SIZES = {1: (11, 60), 2: (12, 66), 3: (13, 71), 4: (14, 77), 5: (15, 82)}
 """Level -> variables and clauses."""
 _SHOWN = 8
 
@@ -79,8 +79,8 @@ class MaxSAT(ProposeAndImprove[Formula]):
 
     @override
     def turns(self, task: Task) -> int:
-        """The variables and 4."""
-        return task.metadata["variables"] + 4
+        """Half the variables and 4."""
+        return task.metadata["variables"] // 2 + 4
 
     @override
     def show(self, instance: Formula) -> str:
