@@ -22,15 +22,21 @@ MAX_EXPONENT, MAX_FACTORIAL = 1_000, 50
 """Product of all numbers in exponents; the largest n of n! and of binomial coefficients."""
 
 _SPELLINGS = (
-    *((rf"\{name}{{", r"\text{") for name in ("mbox", "textbf", "textrm", "textit", "operatorname", "hbox")),
+    *((rf"\{name}{{", r"\text{") for name in ("mbox", "textbf", "textrm", "textit", "operatorname", "hbox", "underline")),
     *((old, new) for old, new in ((r"\$", ""), (r"\,", ""), (r"\;", ""), (r"\:", ""), (r"\quad", " "), ("~", " "))),
     *((old, new) for old, new in ((r"\lbrace", r"\{"), (r"\rbrace", r"\}"), (r"\leq", r"\le "), (r"\geq", r"\ge "))),
     *((old, new) for old, new in (("\u03c0", r"\pi "), ("\u221e", r"\infty "), ("\u222a", r"\cup "), ("\u2229", r"\cap "))),
     *((old, new) for old, new in (("\u2264", r"\le "), ("\u2265", r"\ge "), ("\u00b0", ""), ("\u00d7", "*"), ("\u00b7", "*"))),
     *((old, new) for old, new in (("\u00b1", r"\pm "), ("\u2205", r"\emptyset "), (r"\varnothing", r"\emptyset"))),
     *((old, new) for old, new in (("\u00b2", "^2"), ("\u00b3", "^3"), (r"^\circ", ""), (r"^{\circ}", ""), (r"\degree", ""))),
+    *((old, new) for old, new in (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\ne "))),
     *((old, new) for old, new in (("pmatrix", "bmatrix"), ("**", "^"), (r"\lvert", "|"), (r"\rvert", "|"))),
 )
+_MARKDOWN = re.compile(r"(\*\*|`)([^*`]+)\1")
+_ROOT = re.compile(r"\u221a\s*(?:\(([^()]*)\)|([0-9]+|[A-Za-z]))")
+_VULGAR = {"\u00bd": "1/2", "\u2153": "1/3", "\u2154": "2/3", "\u00bc": "1/4", "\u00be": "3/4"}
+_OVER = re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}")
+_PERCENT = re.compile(r"\s*(?:\\text\{\s*per ?cent\s*\}|\bper ?cent\b)", re.IGNORECASE)
 _ROW_END = re.compile(r"\\\\\s*")
 _CURRENCY = re.compile(r"^(-?)[$\u20ac\u00a3](?=[0-9.])")
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
@@ -62,6 +68,11 @@ _ALIASES = {
     **dict.fromkeys(("kilogram",), "kg"),
     **dict.fromkeys(("lb",), "pound"),
     **dict.fromkeys(("usd", "buck"), "dollar"),
+}
+_SPEEDS = {
+    **dict.fromkeys(("mile per hour", "mile/hour", "mile an hour"), "mph"),
+    **dict.fromkeys(("km per hour", "km/h", "km/hour", "kph", "kmh"), "km/h"),
+    **dict.fromkeys(("m per second", "m/s", "m/second"), "m/s"),
 }
 _FUNCTIONS = ("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp")
 _PLAIN_FUNCTION = re.compile(rf"(?<![A-Za-z\\])({'|'.join(_FUNCTIONS)}|pi|infinity|theta|alpha|beta)(?![A-Za-z])")
@@ -103,7 +114,7 @@ def last_box(text: str) -> str | None:
 
 def plain_text(answer: str) -> str:
     """The answer in one spelling: no delimiters, no sizes of brackets, one kind of text, matrix, product sign and space."""
-    text = _ROW_END.sub(r"\\\\", answer.strip())
+    text = _typed(_ROW_END.sub(r"\\\\", answer.strip()))
     for spelling, usual in _SPELLINGS:
         text = text.replace(spelling, usual)
     text = bare(_without_currency(text), brackets="," not in text)
@@ -112,6 +123,21 @@ def plain_text(answer: str) -> str:
     text = bare(whole[1]) if whole else text
     text = re.sub(r",[, ]*", ",", _AND.sub(",", _TEXT.sub(_joins, text)))
     return re.sub(r"\s*([-+*/^_=(){}\[\],<>|])\s*", r"\1", re.sub(r"\s+", " ", text)).strip()
+
+
+def _typed(text: str) -> str:
+    """What people and models type instead of LaTeX, as LaTeX: 1\u00bd, \u221a3, 50 percent, {1, 2}, 1; 2, **5**."""
+    whole = _MARKDOWN.fullmatch(text)
+    text = whole[2].strip() if whole else text
+    for sign, ratio in _VULGAR.items():
+        text = re.sub(f"(?<=[0-9]){sign}", f" {ratio}", text).replace(sign, ratio)
+    text = _ROOT.sub(lambda m: rf"\sqrt{{{m[1] or m[2]}}}", text)
+    text = _PERCENT.sub(
+        "%", _OVER.sub(r"\\frac{\1}{\2}", f"{{{text}}}" if text.count(r"\over ") == 1 and "{" not in text else text)
+    )
+    if text.startswith("{") and text.endswith("}") and "," in text and "\\" not in text:
+        text = rf"\{{{text[1:-1]}\}}"
+    return text.replace("; ", ", ") if "," not in text else text
 
 
 def _without_currency(text: str) -> str:
@@ -139,7 +165,8 @@ def split_unit(text: str) -> tuple[str, str]:
         return text, ""
     single = [word[:-1] if word.endswith("s") and len(word) > 2 else word for word in words]
     power = match[0].rstrip("}")[-1] if "^" in match[0] else ""
-    return text[: match.start()].strip(), " ".join(_ALIASES.get(word, word) for word in single) + power
+    unit = " ".join(_ALIASES.get(word, word) for word in single)
+    return text[: match.start()].strip(), _SPEEDS.get(unit, unit) + power
 
 
 def without_name(text: str) -> str:

@@ -1,6 +1,7 @@
 """Whether an answer is the right mathematical object: a number, an expression, a tuple, a set, an interval, a matrix, a word.
 
-Numbers are read exactly (`turnwise.envs.math.grading`), words compared as words. The rest goes to math-verify, fenced in: only
+Numbers are read exactly (`turnwise.envs.math.grading`), sets of real numbers in every way they are written
+(`turnwise.envs.math.real_sets`), words compared as words. The rest goes to math-verify, fenced in: only
 tokens of a list get that far, lengths, nesting, exponents and factorials are bounded, and the work itself is counted and cut
 off (`work_limit`), so any text gets its verdict soon, in any thread. No text is ever evaluated as Python.
 
@@ -27,6 +28,7 @@ from sympy import Expr, Rational
 
 from turnwise.envs.math.answer_text import components, is_word, plain_text, split_unit, symbolic_text, without_name
 from turnwise.envs.math.grading import grade_number, read_number
+from turnwise.envs.math.real_sets import real_set, same_set, says_set
 from turnwise.envs.math.work_limit import TooMuchWork, work_limit
 
 __all__ = ["grade_answer"]
@@ -70,6 +72,10 @@ def grade_answer(answer: str, truth: str) -> float:
         return 0.0
     if said == right:
         return 1.0
+    if says_set(answer) or says_set(truth):
+        mine, theirs = real_set(answer), real_set(truth)
+        if mine is not None and theirs is not None:
+            return float(same_set(mine, theirs, lambda a, b: _same(plain_text(a), plain_text(b))))
     return float(_same(said, right))
 
 

@@ -1,6 +1,7 @@
 """Whether an answer is the right number, in whatever final form it is written.
 
     final forms   12  -12  1,000  0.5  .5  50%  1/2  1 1/2  1e3  2^3  2**10  2^{-3}  \\frac{1}{2}  \\dfrac12  1\\frac{1}{2}  x = 5
+                  0.\\overline{3}  0.1\\bar{6}  0.(3)
                   and these within $...$, \\( \\), \\boxed{}, \\text{}, one pair of brackets, or before a unit: 5\\text{ cups}
     not final     12*3+4  8-3  1/2/3  2^3^2  (1+1)/2  3\\cdot 10^2  5 or 6  twelve
 
@@ -46,6 +47,7 @@ _FRAC = re.compile(rf"([-+]?)\s*\\frac\{{\s*([-+]?)({_GROUPED}|{_INT})\s*\}}\{{\
 _POWER = re.compile(
     rf"([-+]?)(?:({_INT})|\(\s*([-+]?{_INT})\s*\))\s*(?:\^|\*\*)\s*(?:\{{([-+]?[0-9]{{1,4}})\}}|\(?([-+]?[0-9]{{1,4}})\)?)"
 )
+_REPEATING = re.compile(r"([-+]?)([0-9]*)\.([0-9]*)(?:\\(?:overline|bar)\{([0-9]+)\}|\(([0-9]+)\))")
 _LATEX = re.compile(
     r"-?\s*[0-9]{0,20}\s*(?:\\frac(?:\{[0-9]{1,20}\}|\s*[0-9])(?:\{[0-9]{1,20}\}|\s*[0-9]))?\s*(?:\\text\{[A-Za-z .]*\})?"
 )
@@ -82,6 +84,7 @@ _SPELLINGS = (
 _SCALE = re.compile(r"\\text\{[^}]*(?:percent|half|dozen|hundred|thousand|[bm]illion)", re.IGNORECASE)
 """Units that are numbers themselves; math-verify would pass over them."""
 _VARIABLE = re.compile(r"[A-Za-z]\s*=\s*")
+_SHORT_FRACTION = re.compile(r"\\frac(?:\{([0-9]+)\}\s*|\s*([0-9])\s*)([0-9])")
 _SPACED_GROUPS = re.compile(r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))")
 
 
@@ -109,7 +112,7 @@ def bare(answer: str, *, brackets: bool = True) -> str:
     text = answer.strip()
     for spelling, usual in _SPELLINGS:
         text = text.replace(spelling, usual)
-    text = _SPACED_GROUPS.sub("", text)
+    text = _SHORT_FRACTION.sub(r"\\frac{\1\2}{\3}", _SPACED_GROUPS.sub("", text))
     wrappers = _WRAPPERS if brackets else _WRAPPERS[:-2]
     text = _unwrapped(text.removesuffix(".").strip(), wrappers)
     variable = _VARIABLE.match(text)
@@ -155,6 +158,10 @@ def _exact(text: str) -> Fraction | None:
         return None if part is None or part >= 1 else _signed(m[1], int(m[2]) + part)
     if m := _POWER.fullmatch(text):
         return _power(m)
+    if m := _REPEATING.fullmatch(text):
+        block = m[4] or m[5]
+        rest = Fraction(int(block), 10 ** len(block) - 1) / 10 ** len(m[3])
+        return _signed(m[1], Fraction(f"{m[2] or 0}.{m[3]}0") + rest)
     return None
 
 
