@@ -24,12 +24,12 @@ The expert knows the functions and needs one turn a part. Turns, limits and the 
 and 200 test tasks a level; steps without the calls; lines and nodes of the syntax tree, mean):
 
     level  parts  steps  lines  nodes  expert turns  turn limit
-      1      1      2      12    113        1            8
-      2      2      3      22    181        2           16
-      3      3      6      38    359        3           24
-      4      4      7      47    411        4           32
-      5      5      9      60    515        5           40
-      6      6     11      73    616        6           48
+      1      1      2      12    107        1            8
+      2      2      3      19    175        2           16
+      3      3      5      32    305        3           24
+      4      4      7      42    407        4           32
+      5      5      8      50    465        5           40
+      6      6     10      61    579        6           48
 """
 
 from __future__ import annotations
