@@ -5,8 +5,7 @@ __all__ = ["OBSERVER"]
 OBSERVER = r"""
 (() => {
   const STILL = "*,*::before,*::after{animation-duration:1ms!important;animation-delay:0s!important;" +
-    "animation-iteration-count:1!important;transition-duration:1ms!important;transition-delay:0s!important;" +
-    "scroll-behavior:auto!important;caret-color:transparent!important}";
+    "animation-iteration-count:1!important;scroll-behavior:auto!important;caret-color:transparent!important}";
   const still = new CSSStyleSheet();
   still.replaceSync(STILL);
   document.adoptedStyleSheets = [...document.adoptedStyleSheets, still];
@@ -260,15 +259,16 @@ OBSERVER = r"""
     return all;
   };
   const busy = () => windows().some(view => !view.dispatchEvent(new Event("turnwise:busy", {cancelable: true})));
-  const finish = () => {  // our own style makes a transition of 1 ms of every change: nothing is looked at half-way
-    for (const one of windows().flatMap(view => view.document.getAnimations())) try { one.finish(); } catch {}
+  const finish = () => {  // nothing is looked at half-way; how many have ended by it, which may begin something else
+    const all = windows().flatMap(view => view.document.getAnimations());
+    return all.filter(one => { try { one.finish(); return true; } catch { return false; } }).length;
   };
   const pause = () => new Promise(done => { requestAnimationFrame(done); setTimeout(done, 20); });
   const settled = async most => {
     for (const view of windows()) view.dispatchEvent(new Event("turnwise:begin"));
     await tick();
     const end = performance.now() + most;
-    while (busy() && performance.now() < end) await pause();
+    while ((busy() || finish()) && performance.now() < end) await pause();
   };
 
   const covering = (element, x, y) => {  // what a click at this point of the element's own window would hit instead; null if it
@@ -287,7 +287,7 @@ OBSERVER = r"""
   globalThis.turnwise = {
     finish,
     async observe({first, x, y, settle, only, boxes, viewport}) {
-      if (settle) await settled(settle).then(finish);
+      if (settle) await settled(settle);
       marked = []; foreign = [];
       const w = viewport?.w ?? innerWidth, h = viewport?.h ?? innerHeight;
       const walk = new Walk(first, {x, y}, {w, h, only}, boxes);
