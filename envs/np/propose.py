@@ -211,7 +211,7 @@ class ProposeAndImprove(Puzzle, Generic[Instance]):
             self._best, self._value = proposal, value
         verdict = f"Feasible: {self.report(self._instance, proposal, value)}."
         if self._quality == 1.0:
-            return Transition(f"{verdict}\nOptimal.", (gain + 1) / 2, True, 1.0, {"progress": gain / 2, "solved": 0.5})
+            return Transition(f"{verdict}\nSolved.", (gain + 1) / 2, True, 1.0, {"progress": gain / 2, "solved": 0.5})
         terms = {"progress": gain / 2} if gain else {}
         return Transition(f"{verdict}\n{self.board()}", gain / 2, False, self._quality, terms)
 

@@ -71,7 +71,7 @@ class SubsetSum(ProposeAndImprove[Summands]):
 
     @override
     def show(self, instance: Summands) -> str:
-        return f"Target: {instance.target}. Label: number\n" + "\n".join(f"{i}: {v}" for i, v in enumerate(instance.values, 1))
+        return "Label: number\n" + "\n".join(f"{i}: {v}" for i, v in enumerate(instance.values, 1))
 
     @override
     def flaw(self, instance: Summands, proposal: Proposal) -> str:

@@ -57,7 +57,7 @@ class TSP(ProposeAndImprove[Map]):
     """
 
     name, aim = "tsp", "Travelling salesman: find the shortest round trip that visits every city once and returns to its start."
-    form = "Reply with all cities in the order of the visit, separated by spaces, for example <answer>3 1 2 ...</answer>."
+    form = "Reply with all cities in the order of the visit, the start only once, for example <answer>3 1 2 ...</answer>."
 
     @override
     def draw(self, draws: Draws, level: int) -> Draft:

@@ -108,7 +108,7 @@ def test_an_episode() -> None:
     observation, reward, *_ = env.step("<answer>1 2 3 4</answer>")
     assert (observation, reward) == ("Feasible: length 30.\nBest so far: length 30. To beat: length 30.", 0.0)
     observation, reward, terminated, _, info = env.step("I go round: <answer>2 3 1 4</answer>")
-    assert (observation, reward, terminated) == ("Feasible: length 20.\nOptimal.", 1.0, True)
+    assert (observation, reward, terminated) == ("Feasible: length 20.\nSolved.", 1.0, True)
     assert info == {"outcome": 1.0, "reward_terms": {"progress": 0.5, "solved": 0.5}, "valid_action": True, "role": "user"}
 
 
