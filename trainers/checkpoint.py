@@ -14,7 +14,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from turnwise.errors import ConfigError
 
-__all__ = ["State", "latest", "load", "save"]
+__all__ = ["LATEST", "State", "latest", "load", "save"]
+
+LATEST = "latest"
+"""The file that names the newest checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ def save(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     torch.save({**record, "weights": model.state_dict()}, part / "trainer.pt")
     shutil.rmtree(final, ignore_errors=True)
     os.replace(part, final)
-    (folder / "latest.tmp").write_text(final.name)
-    os.replace(folder / "latest.tmp", folder / "latest")
+    (folder / f"{LATEST}.tmp").write_text(final.name)
+    os.replace(folder / f"{LATEST}.tmp", folder / LATEST)
     return final
 
 
@@ -58,7 +61,7 @@ def write_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedToken
 
 def latest(folder: Path) -> Path:
     """The newest checkpoint in a run's folder; ConfigError if there is none."""
-    marker = folder / "latest"
+    marker = folder / LATEST
     if not marker.is_file():
         raise ConfigError(f"resume {folder}: no checkpoint there; give the `checkpoints` folder of a run that has saved one.")
     return folder / marker.read_text().strip()

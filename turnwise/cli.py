@@ -1,4 +1,4 @@
-"""The command line: envs, play, eval, train, explain, serve.
+"""The command line: envs, play, eval, train, explain, replay, audit, serve.
 
 Standard output is for results, standard error for progress and errors. Exit codes: 0 done, 1 nothing could be measured, 2 a wrong
 argument or setting, 130 interrupted.
@@ -29,6 +29,14 @@ from turnwise import __version__
 from turnwise.agents.person import is_open, spell, usage
 from turnwise.cli_eval import run_eval
 from turnwise.cli_parsing import env_id, made, needs_torch, settings
+from turnwise.cli_replay import (
+    AUDIT_EXAMPLES,
+    REPLAY_EXAMPLES,
+    add_audit_arguments,
+    add_replay_arguments,
+    run_audit,
+    run_replay,
+)
 from turnwise.cli_serve import EXAMPLES, HELP, add_arguments, run_serve
 from turnwise.envs.core import TurnEnv
 from turnwise.envs.registration import ids
@@ -89,6 +97,10 @@ def parser() -> argparse.ArgumentParser:
     _eval_parser(verbs)
     _train_parser(verbs)
     _explain_parser(verbs)
+    again = "train a recorded run once more and compare every number, bit for bit"
+    add_replay_arguments(_verb(verbs, "replay", run_replay, again, REPLAY_EXAMPLES))
+    sound = "check masks, ids, stop tokens and log-probabilities of a rollout dump, ours or another trainer's"
+    add_audit_arguments(_verb(verbs, "audit", run_audit, sound, AUDIT_EXAMPLES))
     add_arguments(_verb(verbs, "serve", run_serve, HELP, EXAMPLES))
     return top
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import os
 import shutil
 import signal
@@ -21,13 +22,17 @@ import torch
 from rich.console import Console
 
 from turnwise.agents.store import read_trajectories
+from turnwise.cli import main
 from turnwise.envs.core import Transition, TurnEnv
+from turnwise.errors import ConfigError
 from turnwise.trainers.corrections.tis import TIS
 from turnwise.trainers.logbook import read_metrics
 from turnwise.trainers.optimizers import AdamW
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.recipe import EnvChoice, Evaluate, Recipe, dump, load
 from turnwise.trainers.recording import read_events
+from turnwise.trainers.replay import Replay, replay
+from turnwise.trainers.rewards.invalid_action import InvalidAction
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.run import run
 from turnwise.trainers.schedule import Asynchronous, LockStep
@@ -69,7 +74,7 @@ RECIPE = Recipe(
 
 
 def register() -> None:
-    gymnasium.register("async/Even-v0", entry_point=Even)
+    gymnasium.register("async/Even-v0", entry_point=Even)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -84,8 +89,9 @@ def carry_out(recipe: Recipe, out: Path, **kwargs: Any) -> Path:
     return out
 
 
-def lines(out: Path) -> list[str]:
-    return (out / "metrics.jsonl").read_text().splitlines()
+def lines(out: Path) -> list[dict[str, Any]]:
+    """The metrics, without what a clock measured."""
+    return [{k: v for k, v in line.items() if not k.endswith("seconds")} for line in read_metrics(out / "metrics.jsonl")]
 
 
 def words(out: Path) -> list[Any]:
@@ -215,6 +221,71 @@ def test_a_schedule_survives_its_file(tmp_path: Path):
     assert load(tmp_path / "r.toml") == recipe
     assert load(tmp_path / "r.toml", ["schedule=lock_step"]).schedule == LockStep()
     assert load(tmp_path / "r.toml", ["schedule.eta=1"]).schedule == Asynchronous(eta=1, learner="ticks", drain=True, tune=True)
+
+
+# --- replay -------------------------------------------------------------------------------------------------------------
+
+
+def replayed(out: Path, **kwargs: Any) -> Replay:
+    return asyncio.run(replay(out, **kwargs))
+
+
+@pytest.fixture(scope="module")
+def ahead(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a learner in a thread and a shaper that changes what was rolled out."""
+    recipe = replace(AHEAD, rewards=(InvalidAction(penalty=0.5),), steps=6)
+    return carry_out(recipe, tmp_path_factory.mktemp("ahead") / "run")
+
+
+@pytest.mark.parametrize("start", ["", "step-3"])
+def test_a_run_that_no_clock_can_repeat_is_trained_again_to_the_last_bit(start: str, ahead: Path):
+    before = sorted((p.name, p.stat().st_size) for p in ahead.iterdir())
+    found = replayed(ahead, start=start)
+    assert found.equal and found.steps == (3 if start else 6) and found.metrics > 100
+    assert sorted((p.name, p.stat().st_size) for p in ahead.iterdir()) == before, "looked at, not changed"
+
+
+def test_a_lock_step_run_is_sampled_again_too(plain: Path):
+    found = replayed(plain, live=True)
+    assert found.equal and found.steps == 6
+
+
+def test_the_first_difference_is_named(plain: Path, tmp_path: Path):
+    bent = tmp_path / "run"
+    shutil.copytree(plain, bent)
+    rows = (bent / "trajectories.jsonl").read_text().splitlines()
+    row = json.loads(rows[5])  # of the third step
+    row["turns"][0]["logprobs"][0] -= 1e-6
+    rows[5] = json.dumps(row)
+    (bent / "trajectories.jsonl").write_text("\n".join(rows) + "\n")
+    found = replayed(bent)
+    assert found.difference is not None and found.difference.step == 2
+    assert "was recorded" in str(found.difference) and found.difference.recorded != found.difference.replayed
+    live = replayed(bent, live=True)
+    assert live.difference is not None and live.difference.step == 2 and "tokens of even-" in live.difference.what
+
+
+def test_a_log_that_was_cut_off_is_replayed_as_far_as_it_goes(plain: Path, tmp_path: Path):
+    shutil.copytree(plain, tmp_path / "run")
+    crash_after(tmp_path / "run", 3, (4, 9, 33))
+    found = replayed(tmp_path / "run")
+    assert found.equal and 2 <= found.steps <= 4
+
+
+def test_what_cannot_be_replayed(plain: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"no checkpoint 'step-5'. Known: step-3, step-6"):
+        replayed(plain, start="step-5")
+    with pytest.raises(ConfigError, match="nothing to replay: 6 steps"):
+        replayed(plain, start="step-6")
+    shutil.copytree(plain, tmp_path / "run")
+    (tmp_path / "run" / "events.jsonl").unlink()
+    with pytest.raises(ConfigError, match="no event log"):
+        replayed(tmp_path / "run")
+
+
+def test_from_the_command_line(plain: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["replay", str(plain), "--start", "step-3"]) == 0
+    assert "equal to the last bit: training of 3 steps from step 3" in capsys.readouterr().out
 
 
 if __name__ == "__main__":
