@@ -35,7 +35,7 @@ made
 
 
 async def own(level: Level, count: int) -> None:
-    async with EmbeddedSandbox(needs=level, level=level) as sandbox:
+    async with EmbeddedSandbox(needs=level, level=level, ready=0) as sandbox:
         sessions = await asyncio.gather(*(sandbox.open(SessionSpec(f"s{i}", lease_s=1000)) for i in range(count)))
         for session in sessions[: count // 4]:
             await session.call(1, "python", {"code": DAEMON})
@@ -47,7 +47,7 @@ async def own(level: Level, count: int) -> None:
 
 async def canaries(level: Level) -> dict[str, Any]:
     limits = Limits(memory_mb=128, processes=12, wall_s=20)
-    async with EmbeddedSandbox(needs=level, level=level) as sandbox:
+    async with EmbeddedSandbox(needs=level, level=level, ready=0) as sandbox:
         session = await sandbox.open(SessionSpec("a", limits=limits))
         said: dict[str, Any] = {"level": sandbox.level.name}
         for i, (name, code) in enumerate(

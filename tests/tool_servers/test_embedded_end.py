@@ -146,7 +146,7 @@ def test_an_ordinary_user_gets_the_same(level: str) -> None:
 
 def test_close_leaves_nothing() -> None:
     async def main() -> tuple[list[psutil.Process], list[int]]:
-        async with EmbeddedSandbox() as sandbox:
+        async with EmbeddedSandbox(ready=0) as sandbox:
             session = await sandbox.open(SessionSpec("a"))
             await session.call(
                 1, "python", {"code": "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)"}

@@ -38,7 +38,7 @@ async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 def test_the_same_processes_before_and_after() -> None:
     async def main() -> None:
-        async with EmbeddedSandbox() as sandbox:
+        async with EmbeddedSandbox(ready=0) as sandbox:
             before, fds = below(sandbox), 0
             for turn in range(3):
                 sessions = await asyncio.gather(*(sandbox.open(SessionSpec(f"s{turn}-{i}")) for i in range(4)))

@@ -5,6 +5,7 @@ import errno
 import os
 import stat
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from turnwise.tool_servers.guest.cgroups import Group, Pace
@@ -32,14 +33,24 @@ class Accounts:
     """Of one family: its processes are those below its init and those that the nursery forked for it, told apart by their mount
     namespace."""
 
-    def __init__(self, meter: Meter, init: int, nursery: tuple[int, str], group: Group | None, folder: str | None) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        init: int,
+        nursery: tuple[int, str],
+        group: Group | None,
+        folder: str | None,
+        members: Mapping[int, Member],
+    ) -> None:
         """`nursery`: whose children sessions' first processes are, 0 if they are init's, and the name of init's pid namespace;
-        `folder`: the work folder if no file system of its own bounds it."""
-        self._meter, self._init, self._group, self._folder = meter, init, group, folder
+        `folder`: the work folder if no file system of its own bounds it; `members`: the family's, as they come and go."""
+        self._meter, self._init, self._group, self._folder, self._members = meter, init, group, folder, members
         self._nursery, self._ours = nursery
         self._foreign = set[int]()
         """Children of the nursery that are in another family."""
         self.forked = False
+        self._room = 1
+        """Sessions for which the kernel's limits of the whole family are enough."""
         self._seen: list[tuple[Process, str]] = []
         """Processes of the family with their mount namespace, and until when that is good."""
         self._seen_until = 0.0
@@ -186,14 +197,18 @@ class Accounts:
             main = self._meter.process(member.pid)
         return main
 
-    def grow(self, members: list[Member]) -> dict[str, Any]:
-        """Before one more is forked. What the kernel counts for a whole family grows with it: here for the group; init gets
-        the rest to do. The bounds of each session are watched from here on."""
+    def grow(self) -> dict[str, Any]:
+        """Before one more is forked. What the kernel counts for a whole family grows with it, twofold each time: here for the
+        group; init gets the rest to do. The bounds of each session are watched from here on."""
+        members = list(self._members.values())
         if not self.forked:
             for member in members:
                 member.spent_ms = max(0.0, self._cpu(member, []) - self._alone_ms(member))
         self.forked = True
-        bounds, count = members[0].bounds, len(members) + 1
+        if len(members) < self._room:
+            return {}
+        bounds, count = members[0].bounds, 1 << len(members).bit_length()
+        self._room = count
         if self._group:
             self._group.limit((bounds.memory_mb + bounds.disk_mb) * count, (bounds.processes + 2) * count)
         for member in members:
@@ -218,6 +233,8 @@ class Accounts:
 
     def _with_company(self, member: Member, main: Process) -> list[Process]:
         """The first process and all others; quick where it is alone."""
+        if self._group and main.threads == 1 and self._group.tasks() == 1 + sum(m.pid != 0 for m in self._members.values()):
+            return [main]  # each has one process, and init is there
         if self.forked:
             return [main, *(p for p, mounts in self._family() if mounts == member.mounts and p.pid != main.pid)]
         if main.threads == 1 and not self._meter.children(main.pid) and self._roots() == [main.pid]:

@@ -64,7 +64,7 @@ class Group:
 
     def __init__(self, groups: "Groups", name: str) -> None:
         self.groups, self.name = groups, name
-        self._events = self._used = -1
+        self._events = self._used = self._tasks = -1
         self._pace = Pace.USUAL
 
     def add(self, pid: int) -> None:
@@ -87,6 +87,12 @@ class Group:
             name = "memory.oom_control" if self.groups.version == 1 else "memory.events"
             self._events = os.open(f"{self.name}/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.groups.folders["memory"])
         return int(os.pread(self._events, 4096, 0).partition(b"oom_kill ")[2].split(None, 1)[0])
+
+    def tasks(self) -> int:
+        """Processes and threads in it, also those that have ended and were not waited for yet."""
+        if self._tasks < 0:
+            self._tasks = os.open(f"{self.name}/pids.current", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.groups.folders["pids"])
+        return int(os.pread(self._tasks, 64, 0))
 
     def cpu_ms(self) -> float | None:
         """CPU of all processes that ever were in it, also of those that nobody waited for; None if the kernel does not count."""
@@ -128,7 +134,7 @@ class Group:
     def end_all_but(self, kept: int, seconds: float) -> bool:
         """SIGKILL to every process but one, until they are gone and waited for. False if some are left after that time."""
         pids, nap_s, end = self.groups.folders["pids"], 0.0005, time.monotonic() + seconds
-        while int(_read(pids, f"{self.name}/pids.current")) > 1:
+        while self.tasks() > 1:
             for pid in map(int, _read(pids, f"{self.name}/cgroup.procs").split()):
                 if pid not in (0, kept):
                     with contextlib.suppress(ProcessLookupError):

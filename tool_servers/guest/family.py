@@ -81,7 +81,8 @@ class Family:
         self._init, self._initfd = said["init"], os.pidfd_open(said["init"])
         fds, self._walls = fds[:3], fds[3:]
         nursery = (self._builders.parent, self._name_of(self._walls[-1])) if self._builders else (0, "")
-        self.accounts = Accounts(self._meter, self._init, nursery, self._group, None if self._builders else self._folder)
+        folder = None if self._builders else self._folder
+        self.accounts = Accounts(self._meter, self._init, nursery, self._group, folder, self.members)
         if self._group:
             self._group.add(self._init)
         return self._add(fds, bounds, Pipes.make())
@@ -148,7 +149,7 @@ class Family:
         one moves there."""
         if self._group:
             self._group.pace(Pace.USUAL)  # its last call may have left it behind all others
-        grown = self.accounts.grow(list(self.members.values()))
+        grown = self.accounts.grow()
         pipes = Pipes.make()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:

@@ -50,7 +50,8 @@ class Init:
                 if message["do"] == "spawn":
                     self._child(fds, self._spawn)
                 else:
-                    raise_process_limit(message["pids"], message["processes"])
+                    if "pids" in message:
+                        raise_process_limit(message["pids"], message["processes"])
                     self._child(fds, self._branch)
         finally:
             if self._plan.level < 2:  # no pid namespace ends them for us

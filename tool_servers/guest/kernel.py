@@ -45,6 +45,7 @@ _HOLDING = ctypes.PyDLL(None, use_errno=True)
 """The same, called without letting go of the interpreter's lock."""
 for _name in ("madvise", "mount", "prctl", "setns", "syscall", "umount2", "unshare"):
     getattr(_LIBC, _name)  # found now, not in every session
+_LIBC.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 _NUMBERS = {
     "x86_64": {"clone": 56, "pivot_root": 155, "capset": 126, "seccomp": 317},
     "aarch64": {"clone": 220, "pivot_root": 41, "capset": 91, "seccomp": 277},
@@ -90,8 +91,8 @@ def syscall(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | N
 
 
 def prctl(option: int, *arguments: int) -> int:
-    words = [ctypes.c_ulong(a) for a in (*arguments, 0, 0, 0, 0)[:4]]
-    return _checked(_LIBC.prctl(ctypes.c_int(option), *words), f"prctl {option}")
+    result = _LIBC.prctl(option, *arguments, *(0,) * (4 - len(arguments)))
+    return result if result >= 0 else _checked(result, f"prctl {option}")
 
 
 def unshare(flags: int) -> None:

@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from turnwise.tool_servers.guest import files, kernel
@@ -58,7 +59,7 @@ def enter_root(readable: Sequence[str], shared: Mapping[str, str], ordinary: boo
         Path("/", path).write_text(text)
     for name in _DEVICES:
         _show(f"/dev/{name}", devices=True)
-    for path in _outermost(readable):
+    for path in _outermost(tuple(readable)):
         _show(path)
     for name, path in shared.items():
         _place(Path(SHARED, name), True)
@@ -70,7 +71,8 @@ def enter_root(readable: Sequence[str], shared: Mapping[str, str], ordinary: boo
     kernel.read_only("/", devices=True)
 
 
-def _outermost(paths: Sequence[str]) -> list[str]:
+@cache
+def _outermost(paths: tuple[str, ...]) -> list[str]:
     """Without what lies below another one."""
     kept: list[str] = []
     for path in sorted({os.path.normpath(p) for p in paths}):
@@ -98,7 +100,7 @@ def reveal(paths: Sequence[str]) -> None:
     """Let every user reach these paths, in a mount namespace of our own: a folder above them that others may not enter, such as
     root's home, is covered by an empty one with just the paths in it. OSError where that is not allowed."""
     hidden: dict[Path, list[Path]] = {}
-    for path in (Path(p) for p in _outermost(paths) if os.path.exists(p)):
+    for path in (Path(p) for p in _outermost(tuple(paths)) if os.path.exists(p)):
         if closed := next((p for p in reversed(path.parents) if not p.stat().st_mode & 1), None):
             hidden.setdefault(closed, []).append(path)
     if hidden:
@@ -124,7 +126,7 @@ def _place(path: Path, folder: bool) -> None:
 
 def _show_below(target: str, folder: str, readable: Sequence[str]) -> None:
     """What lies below `target`, such as an interpreter in /tmp, also below the `folder` that is going to cover it."""
-    for path in _outermost(readable):
+    for path in _outermost(tuple(readable)):
         if path.startswith(f"{target}/") and os.path.exists(path):
             place = Path(folder + path.removeprefix(target))
             _place(place, os.path.isdir(path))

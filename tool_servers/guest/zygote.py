@@ -18,7 +18,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Generator
 from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn
@@ -94,7 +95,7 @@ def _with_namespaces(plan: Plan, control: socket.socket) -> Callable[[], None]:
 
 def _build(zygote: "Zygote", says: socket.socket, order: socket.socket, parents: tuple[socket.socket, ...]) -> NoReturn:
     """The builder's life; it ends with its parent, at the latest."""
-    try:
+    with _last_act():
         kernel.name_process("tw-builder")
         for theirs in parents:
             theirs.close()
@@ -114,6 +115,16 @@ def _build(zygote: "Zygote", says: socket.socket, order: socket.socket, parents:
         gc.freeze()
         gc.disable()
         zygote.serve(None, order)
+    os._exit(0)
+
+
+@contextlib.contextmanager
+def _last_act() -> Generator[None]:
+    """Of a child, which never comes back; what went wrong is printed where the server prints."""
+    try:
+        yield
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(0)
 
@@ -256,13 +267,11 @@ class Zygote:
         group = self.groups.group(f"s{os.getpid()}-{self._number}") if self.groups else None
         child = os.fork()
         if not child:
-            try:
+            with _last_act():
                 self._become_child()
                 builders = Builders(self._order, self._nursery, self._parent) if self._order and self._nursery else None
                 family = partial(Family, self.plan, self._worker, self.proc, group, self.root, builders)
                 Supervisor(socket.socket(fileno=link), group, family).run()
-            finally:
-                os._exit(0)
         self._supervisors[child] = group
         os.close(link)
 

@@ -132,11 +132,11 @@ class EmbeddedSandbox:
         profiles: Sequence[str] = ("python",),
         level: Level | None = None,
         shared: Mapping[str, str | Path] | None = None,
-        ready: int = 0,
+        ready: int = 2,
     ) -> None:
         """`needs`: the weakest level that will do; `profiles`: made ready at once, others at first use; `level`: exactly this;
         `shared`: folders that sessions may ask for by name, see `shared.py`; `ready`: blank sessions of each profile that stand
-        ready while it is in use, at most, see `ready.py`."""
+        ready while it is in use, at most, see `ready.py`; 0 for none."""
         if not Level.RLIMITS <= needs <= Level.NAMESPACES:
             raise ConfigError(
                 f"EmbeddedSandbox: needs must be at most NAMESPACES, got {needs.name}; the docker backend has more."
