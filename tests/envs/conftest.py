@@ -5,7 +5,7 @@ import pytest
 from turnwise.errors import TurnwiseError
 from turnwise.tool_servers.browser.find import find_chromium
 
-NEED_A_BROWSER = ("turnwise/Gui-v0",)
+NEED_A_BROWSER = ("turnwise/Gui-v0", "turnwise/MiniWoB-v0")
 
 
 def missing_browser() -> str:

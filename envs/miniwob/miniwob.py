@@ -1,0 +1,328 @@
+"""turnwise/MiniWoB-v0: the pages of MiniWoB++ in a real browser, with their own rewards.
+
+All pages of the package `miniwob` (1.1.0: 130 small tasks, and four flight bookings on pages of airlines) in Chromium through the
+browser of this process, without Selenium and without any network. Every action is the browser's own input.
+
+One sees what is asked for and the page as a tree of what can be seen: each element with a mark, its text or what is in it, for
+drawings kind, colours and place. One clicks, types, presses keys, selects, drags, hovers, scrolls and waits, on marks or points.
+What a page paints on a canvas or as an image is in no text; `image=True` shows it.
+
+Time: the page's clock stands still while one thinks. An action moves it by `step_ms`, `wait` by what it is told; what could not
+be done takes no time. So the time limits of the pages (7 to 60 s) are limits of the number of actions, a reward that decays in
+time decays with each action, and the same seed and actions give the same bytes. Timers, animations and dates run on that clock.
+
+Rewards are what the page's script says, from -1 to 1 and only at the end: the raw one (WOB_RAW_REWARD_GLOBAL) or, with
+`decay=True`, the one that falls with time (WOB_REWARD_GLOBAL). A page whose time is over says -1; a page that was left is -1
+as well. The outcome is the raw reward, and 0 where that is below.
+
+A seed goes into the page's own Math.seedrandom. Pages that know a train and a test distribution are told the split. A fork plays
+the episode's actions once more in a context of its own, and fails if that gives anything else.
+
+It needs `pip install 'turnwise[miniwob]'` and a Chromium (`playwright install chromium`, or Debian's `chromium-headless-shell`).
+The pages are under the MIT licence: OpenAI 2016, Stanford 2018, Farama Foundation 2022.
+
+The level is how long the expert's way is. Without `tasks`, episodes are of these pages, on which the expert always earns 1:
+
+    level 1
+    buy-ticket click-button click-color click-dialog click-dialog-2 click-link click-shape click-tab click-tab-2-easy
+    click-test click-test-2 click-test-transfer click-widget count-shape drag-items email-inbox-delete
+    email-inbox-important focus-text focus-text-2 grid-coordinate identify-shape unicode-test
+
+    level 2
+    choose-list click-button-sequence click-collapsible click-collapsible-2 click-collapsible-2-nodelay
+    click-collapsible-nodelay click-menu click-option click-pie click-tab-2 click-tab-2-hard copy-paste copy-paste-2
+    drag-box drag-circle drag-single-shape draw-line enter-date enter-text enter-text-2 enter-text-dynamic enter-time
+    find-greatest find-word highlight-text highlight-text-2 navigate-tree read-table resize-textarea scroll-text
+    scroll-text-2 simple-algebra simple-arithmetic text-transform visual-addition
+
+    level 3
+    button-delay choose-date-easy click-checkboxes click-menu-2 click-scroll-list drag-shapes drag-sort-numbers
+    email-inbox-nl-turk email-inbox-noscroll email-inbox-star-reply enter-password form-sequence-2 form-sequence-3
+    login-user read-table-2 sign-agreement social-media social-media-some use-autocomplete use-autocomplete-nodelay
+    use-slider
+
+    level 4
+    choose-date-medium click-checkboxes-soft click-checkboxes-transfer email-inbox email-inbox-forward
+    email-inbox-forward-nl email-inbox-forward-nl-turk email-inbox-reply form-sequence generate-number login-user-popup
+    multi-layouts multi-orderings odd-or-even order-food phone-book search-engine terminal use-slider-2
+
+    level 5
+    ascending-numbers book-flight book-flight-nodelay choose-date choose-date-nodelay click-checkboxes-large click-shades
+    drag-shapes-2 guess-number number-checkboxes social-media-all stock-market use-spinner
+
+The others are played by name, and have no expert. On `bisect-angle circle-center find-midpoint right-angle` whole pixels earn a
+little less than 1; on `click-pie-nodelay click-tab-2-medium` some seeds cannot be solved, by anybody; `hover-shape` ends by its
+time limit alone, with -1; `chase-circle moving-items` pay for how long and how many. The rest has nobody's script yet:
+`count-sides daily-calendar drag-cube drag-items-grid draw-circle hot-cold simon-says text-editor tic-tac-toe use-colorwheel
+use-colorwheel-2 flight.AA flight.Alaska flight.Alaska-auto flight.Alaska-auto-medium`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+from gymnasium import Space, spaces
+from numpy.typing import NDArray
+from typing_extensions import Unpack, override
+
+from turnwise.envs.actions import Parsed
+from turnwise.envs.core import Transition, TurnEnv, split_of
+from turnwise.envs.miniwob.experts import EXPERTS, LEVELS, expert_script
+from turnwise.envs.miniwob.pages import page_names, time_limit_ms
+from turnwise.envs.miniwob.session import MiniWoBPage, Start
+from turnwise.envs.options import ToolOptions
+from turnwise.envs.text_space import TextSpace
+from turnwise.envs.tool_env import ToolEnv
+from turnwise.envs.tools import tool
+from turnwise.errors import ConfigError, UnknownName, Unsupported
+from turnwise.types import Task
+
+__all__ = ["MiniWoB"]
+
+MAX_TYPED = 1000
+MAX_WAIT_MS = 60_000
+_SIZE, _FLIGHT_SIZE = (210, 160), (667, 375)
+"""Height and width of what is shown in a picture."""
+_RULES = (
+    "Each reply calls one or several of the tools; the answer is the page afterwards, on which [n] are the marks. Colours are "
+    "#rrggbb, places x,y widthxheight in pixels. There is nothing to say at the end: the page decides when it is over."
+)
+
+
+class MiniWoB(ToolEnv):
+    """Rewards as above; without `tasks`, episodes are of the pages of the level, of those that there is an expert for.
+
+    tasks: name or names of pages; each is played at its own level.
+    decay: whether the reward is the one that falls with time.
+    step_ms: how far an action moves the page's clock.
+    boxes: whether it is said where each mark is, and not only where that is needed.
+    image: whether observations are {"text": str, "image": uint8[210, 160, 3]} with a picture (flights: [667, 375, 3]).
+    """
+
+    metadata: dict[str, Any] = {**TurnEnv.metadata, "render_modes": ["ansi", "rgb_array"], "inline": False}  # noqa: RUF012
+    levels = range(1, 6)
+    default_level = 1
+
+    def __init__(
+        self,
+        *,
+        tasks: str | Sequence[str] | None = None,
+        decay: bool = False,
+        step_ms: int = 500,
+        boxes: bool = False,
+        image: bool = False,
+        **options: Unpack[ToolOptions],
+    ) -> None:
+        super().__init__(**options)
+        self.tasks = None if tasks is None else (tasks,) if isinstance(tasks, str) else tuple(tasks)
+        for name in self.tasks or ():
+            if name not in page_names():
+                raise UnknownName("MiniWoB task", str(name), page_names())
+        if self.tasks == ():
+            raise ConfigError("MiniWoB: tasks must name at least one page, or be None for all that there is an expert for.")
+        if not 1 <= step_ms <= MAX_WAIT_MS:
+            raise ConfigError(f"MiniWoB: step_ms must be 1 to {MAX_WAIT_MS}, got {step_ms}.")
+        self.decay, self.step_ms, self.boxes, self.image = decay, step_ms, boxes, image
+        self.page = MiniWoBPage()
+        if image:
+            sizes = {_FLIGHT_SIZE if name.startswith("flight.") else _SIZE for name in self.tasks or ("",)}
+            if len(sizes) > 1:
+                raise ConfigError(
+                    "MiniWoB: with image=True, flights and other pages cannot be mixed: their pictures differ in size."
+                )
+            picture = spaces.Box(0, 255, (*sizes.pop(), 3), np.uint8)
+            self.observation_space = cast(Space[str], spaces.Dict({"text": TextSpace(), "image": picture}))
+
+    # --- tools ----------------------------------------------------------------------------------------------------
+
+    @tool
+    def click(self, mark: int, count: Literal[1, 2, 3] = 1) -> str:
+        """Click the element with this mark.
+
+        Args:
+            count: 2 is a double click, which selects a word; 3 selects a paragraph.
+        """
+        return self._done("click", self.page.act("click", mark, count))
+
+    @tool
+    def click_at(self, x: float, y: float) -> str:
+        """Click a point of the page, in pixels from the left and from the top."""
+        return self._done("click_at", self.page.act("click", (x, y), 1))
+
+    @tool
+    def type(self, text: str, mark: int | None = None) -> str:
+        """Type a text.
+
+        Args:
+            mark: The field to type into, whose text is replaced. Without: at the end of what has the focus.
+        """
+        if len(text) > MAX_TYPED:
+            return f"Error: type: at most {MAX_TYPED} characters, got {len(text)}."
+        return self._done("type", self.page.act("type", _typeable(text), mark))
+
+    @tool
+    def press(self, keys: str) -> str:
+        """Press a key or a chord: Enter, Escape, Tab, ArrowDown, Backspace, a, Control+a, ..."""
+        return self._done("press", self.page.act("press", keys))
+
+    @tool
+    def select(self, mark: int, option: str) -> str:
+        """Select an option of the combobox or listbox with this mark; in a list of several, once more takes it back."""
+        return self._done("select", self.page.act("select", mark, option))
+
+    @tool
+    def drag(self, mark: int, to_mark: int) -> str:
+        """Press on the element with the first mark, move to the middle of the second, let go."""
+        return self._done("drag", self.page.act("drag", mark, to_mark))
+
+    @tool
+    def drag_at(self, x: float, y: float, to_x: float, to_y: float) -> str:
+        """Press on a point of the page, move to another, let go. Selects text, moves what can be moved, draws."""
+        return self._done("drag_at", self.page.act("drag", (x, y), (to_x, to_y)))
+
+    @tool
+    def hover(self, mark: int) -> str:
+        """Move the pointer over the element with this mark."""
+        return self._done("hover", self.page.act("hover", mark))
+
+    @tool
+    def hover_at(self, x: float, y: float) -> str:
+        """Move the pointer to a point of the page."""
+        return self._done("hover_at", self.page.act("hover", (x, y)))
+
+    @tool
+    def scroll(self, pixels: int, mark: int | None = None) -> str:
+        """Scroll the page.
+
+        Args:
+            pixels: How far down; less than 0 is up.
+            mark: What to scroll in; without, the page as a whole.
+        """
+        return self._done("scroll", self.page.act("scroll", max(-100_000, min(pixels, 100_000)), mark))
+
+    @tool
+    def wait(self, ms: int) -> str:
+        """Let the page's clock go on, in milliseconds."""
+        if not 1 <= ms <= MAX_WAIT_MS:
+            return f"Error: wait: ms must be 1 to {MAX_WAIT_MS}."
+        return self._done("wait", self.page.act("wait", ms))
+
+    toolset = (click, click_at, type, press, select, drag, drag_at, hover, hover_at, scroll, wait)
+
+    def _done(self, name: str, problem: str) -> str:
+        return f"Error: {name}: {problem.rstrip('.')}." if problem else ""
+
+    # --- tasks ----------------------------------------------------------------------------------------------------
+
+    @override
+    def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
+        names = self.tasks or LEVELS[difficulty]
+        return self._made(names[int(rng.integers(len(names)))], int(rng.integers(2**31)), difficulty)
+
+    def _made(self, name: str, seed: int, difficulty: int) -> Task:
+        return Task(
+            f"miniwob/{name}/{seed:08x}", f"MiniWoB page {name}, seed {seed}", "", difficulty, {"page": name, "seed": seed}
+        )
+
+    @override
+    def turn_limit(self, task: Task) -> int:
+        """The page's own time is over first, but for many short waits."""
+        return time_limit_ms(task.metadata["page"]) // min(self.step_ms, 100)
+
+    @override
+    def question(self, task: Task) -> str:
+        return self.page.utterance
+
+    @override
+    def rules(self) -> str:
+        called = self.format.call("click", {"mark": 3})
+        specs = self.format.describe(self.tools).partition("\nCall one")[0]
+        return f"{specs}\nFor example {called}. {_RULES}"
+
+    @override
+    def begin(self, task: Task) -> str:
+        name, seed = task.metadata["page"], task.metadata["seed"]
+        self.page.start(Start(name, seed, split_of(task.id), self.step_ms, self.boxes))
+        head = super().begin(task)
+        self._transcript.append(self.page.text)
+        return f"{head}\n\n{self.page.text}"
+
+    # --- play -----------------------------------------------------------------------------------------------------
+
+    @override
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = super().reset(seed=seed, options=options)
+        return self._seen(observation), info
+
+    @override
+    def step(self, action: str) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super().step(action)
+        return self._seen(observation), reward, terminated, truncated, info
+
+    @override
+    def grade(self, answer: str) -> float:
+        return 0.0
+
+    @override
+    def _answer(self, answer: str) -> Transition:
+        return self.refuse("There is nothing to answer; the page decides when it is over.")
+
+    @override
+    def _use_tools(self, parsed: Parsed) -> Transition:
+        """The page after the last of the calls, and before it what went wrong."""
+        if parsed.error:
+            return self.refuse(parsed.error)
+        errors, valid = list[str](), True
+        for call in parsed.calls:
+            result, right = self._use(call)
+            valid = valid and right
+            if result:
+                errors.append(result)
+            if self.page.verdict.done:
+                break
+        self.page.read()
+        verdict = self.page.verdict
+        if not verdict.done:
+            return Transition("\n".join((*errors, self.page.text)), role="tool", valid=valid)
+        reward = verdict.reward if self.decay else verdict.raw
+        text = "\n".join((*errors, f"The episode is over{f': {verdict.reason}' if verdict.reason else ''}."))
+        outcome = min(max(verdict.raw, 0.0), 1.0)
+        return Transition(text, reward, terminated=True, outcome=outcome, terms={"page": reward}, valid=valid, role="tool")
+
+    @override
+    def expert_action(self) -> str:
+        """What the page's expert does next. Raises Unsupported for a page that has none."""
+        name = self.task.metadata["page"]
+        if name not in EXPERTS:
+            raise Unsupported(f"MiniWoB: there is no expert for the page {name}; there is one for {', '.join(EXPERTS)}.")
+        called = self.page.evaluate(expert_script(name))
+        return self.format.call(called["tool"], called["arguments"])
+
+    # --- pictures -------------------------------------------------------------------------------------------------
+
+    def _seen(self, observation: str) -> Any:
+        return {"text": observation, "image": self._picture()} if self.image else observation
+
+    def _picture(self) -> NDArray[np.uint8]:
+        from PIL import Image  # noqa: PLC0415  (an extra)
+
+        height, width = _FLIGHT_SIZE if self.task.metadata["page"].startswith("flight.") else _SIZE
+        return np.array(Image.open(io.BytesIO(self.page.picture())).convert("RGB"))[:height, :width]
+
+    @override
+    def render(self) -> Any:
+        """The conversation so far, or a picture of the page as uint8 [H, W, 3]."""
+        return self._picture() if self.render_mode == "rgb_array" else super().render()
+
+    @override
+    def close(self) -> None:
+        self.page.close()
+        super().close()
+
+
+def _typeable(text: str) -> str:
+    """What a keyboard can write: new lines, and else no control or format characters and no lone surrogates."""
+    return "".join(c if c == "\n" or c.isprintable() else " " for c in text)

@@ -1,0 +1,336 @@
+"""The scripts that every MiniWoB page gets before its own: a clock that only moves when told, and a reader of the page.
+
+The clock: `Date`, `performance.now`, timers and animation frames of a page run on a time of its own, which `turnwise.advance(ms)`
+moves. What a page does then depends on the actions alone, never on how quick the machine is.
+"""
+
+__all__ = ["PAGE_SCRIPT"]
+
+_CLOCK = r"""
+(() => {
+  const START = 1767258000000, FRAME = 16;  // 2026-01-01 09:00 UTC
+  const RealDate = Date, timers = new Map(), errors = [];
+  const realFrame = window.requestAnimationFrame.bind(window), realTimeout = window.setTimeout.bind(window);
+  let now = 0, next = 1;
+  const wrong = error => errors.push(String(error?.stack ?? error));
+  window.addEventListener("error", event => wrong(event.error ?? event.message));
+  window.addEventListener("unhandledrejection", event => wrong(event.reason));
+
+  const set = (work, delay, every, given) => {
+    const id = next++;
+    timers.set(id, {at: now + Math.max(1, Number(delay) || 0), every, work, given});
+    return id;
+  };
+  const drop = id => { timers.delete(id); };
+  window.setTimeout = (work, delay, ...given) => set(work, delay, 0, given);
+  window.setInterval = (work, delay, ...given) => set(work, delay, Math.max(1, Number(delay) || 0), given);
+  window.requestAnimationFrame = work => set(() => work(now), FRAME - now % FRAME, 0, []);
+  window.clearTimeout = window.clearInterval = window.cancelAnimationFrame = drop;
+  performance.now = () => now;
+  window.Date = new Proxy(RealDate, {
+    construct: (target, given, made) => Reflect.construct(target, given.length ? given : [START + now], made),
+    apply: target => new target(START + now).toString(),
+    get: (target, key) => key === "now" ? () => START + now : Reflect.get(target, key),
+  });
+
+  const run = ({work, given}) => {
+    try { typeof work === "function" ? work.apply(window, given) : (0, eval)(String(work)); } catch (error) { wrong(error); }
+  };
+  const advance = ms => {
+    const end = now + ms;
+    for (let first; ;) {
+      first = null;
+      for (const [id, timer] of timers) if (timer.at <= end && (!first || timer.at < first[1].at)) first = [id, timer];
+      if (!first) break;
+      const [id, timer] = first;
+      now = Math.max(now, timer.at);
+      if (timer.every) timer.at = now + timer.every; else timers.delete(id);
+      run(timer);
+    }
+    now = end;
+  };
+  const later = ms => new Promise(done => realTimeout(done, ms));
+  window.turnwise = {advance, errors, later, frame: () => new Promise(done => realFrame(done))};
+})();
+"""
+
+_READER = r"""
+(() => {
+  const SKIPPED = new Set(["SCRIPT", "STYLE", "HEAD", "TITLE", "META", "LINK", "NOSCRIPT", "TEMPLATE", "BR", "DEFS", "OPTION"]);
+  const OURS = new Set(["query-wrap", "query", "reward-display", "sync-task-cover", "click-canvas"]);
+  const CONTROL = "input,button,select,textarea,a,[tabindex],[contenteditable=true]";
+  const SHAPE = /^(rect|circle|ellipse|line|polygon|polyline|path|text|image)$/;
+  const INPUTS = {button: "button", submit: "button", reset: "button", checkbox: "checkbox", radio: "radio", range: "slider"};
+  const DULL = /^(ui-(state-(default|hover|focus)|corner|widget|helper|front|draggable|droppable|resizable|sortable|btn)|alt$)/;
+  const STATE = /(^|-)(selected|active|checked|open|opened|expanded|disabled|highlight\w*|bold|italic|underline)$/;
+  const FIELD = /^(INPUT|SELECT|TEXTAREA)$/;
+  const PARAGRAPH = 2000, OPTIONS = 60, LOADING = 3000;
+  let elements = [], focus = null;
+
+  const squeeze = text => (text ?? "").replace(/\s+/g, " ").trim();
+  const quote = text => {
+    const short = squeeze(text);
+    return JSON.stringify(short.length > PARAGRAPH ? short.slice(0, PARAGRAPH - 1) + "…" : short);
+  };
+  const own = element => squeeze([...element.childNodes].map(node => node.nodeType === 3 ? node.data : " ").join(""));
+  const listens = element => !element.dispatchEvent(new Event("turnwise:clickable", {cancelable: true, composed: true}));
+  const colour = text => {
+    const parts = /^rgba?\((\d+), (\d+), (\d+)(?:, ([\d.]+))?\)$/.exec(text);
+    if (!parts) return text === "none" ? "" : text;
+    if (parts[4] !== undefined && Number(parts[4]) === 0) return "";
+    return "#" + parts.slice(1, 4).map(part => Number(part).toString(16).padStart(2, "0")).join("");
+  };
+  const file = address => address.startsWith("data:") ? "image" : `image=${address.split("/").pop().slice(0, 60)}`;
+  const roleOf = element => {
+    const tag = element.tagName.toLowerCase();
+    if (tag === "input") return INPUTS[element.type] ?? (element.type === "text" ? "textbox" : `${element.type} field`);
+    if (tag === "select") return element.multiple || element.size > 1 ? "listbox" : "combobox";
+    return {a: "link", textarea: "textbox", tr: "row", td: "cell", th: "cell"}[tag] ?? tag;
+  };
+  const classes = element => [...element.classList].filter(name => !DULL.test(name));
+
+  class Reading {
+    constructor(boxes) { Object.assign(this, {boxes, lines: [], found: []}); }
+    children(parent, depth, at, style) {
+      for (const child of parent.children) this.element(child, depth, at, style);
+    }
+    element(element, depth, at, outer) {
+      const tag = element.tagName.toUpperCase();
+      if (SKIPPED.has(tag) || OURS.has(element.id)) return;
+      const style = element.ownerDocument.defaultView.getComputedStyle(element);
+      if (style.display === "none" || style.opacity === "0" && tag !== "INPUT") return;
+      if (tag === "INPUT" && element.type === "hidden") return;
+      if (tag === "LABEL" && element.control && !listens(element)) {  // it names its control
+        this.children(element, depth, at, style);
+        return;
+      }
+      const box = element.getBoundingClientRect(), start = this.lines.length;
+      const seen = style.visibility === "visible" && (box.width > 0 && box.height > 0 || tag === "LINE");
+      const words = seen ? this.words(element, tag, style, box, at, outer) : null;
+      if (words) {
+        this.found.push(element);
+        this.lines.push([depth, `[${this.found.length}] ${words}`]);
+      }
+      if (tag === "IFRAME") { this.frame(element, depth, at, box); return; }
+      if (tag === "SELECT" || tag === "TEXTAREA") return;
+      this.children(element, words ? depth + 1 : depth, at, style);
+      const group = tag === "TR" ? "row" : classes(element)[0] ? `${roleOf(element)}.${classes(element)[0]}` : "";
+      if (!words && group && this.lines.length - start > 1) {
+        for (const line of this.lines.slice(start)) line[0]++;
+        this.lines.splice(start, 0, [depth, group]);
+      }
+    }
+    frame(element, depth, at, box) {
+      const body = element.contentDocument?.body;
+      if (body) this.children(body, depth, {x: at.x + box.x + element.clientLeft, y: at.y + box.y + element.clientTop}, null);
+    }
+    words(element, tag, style, box, at, outer) {  // what is said about it, null if nothing
+      const shape = element instanceof element.ownerDocument.defaultView.SVGElement && SHAPE.test(element.tagName);
+      const control = element.matches(CONTROL), direct = own(element), leaf = !element.firstElementChild;
+      const back = colour(style.backgroundColor), image = /url\("?([^")]*)/.exec(style.backgroundImage)?.[1];
+      const bordered = parseFloat(style.borderTopWidth) > 0 && style.borderTopStyle !== "none";
+      const drawn = leaf && (back || image || bordered || tag === "IMG" || tag === "CANVAS");
+      const scrolls = /auto|scroll/.test(style.overflowY) && element.scrollHeight > element.clientHeight + 1;
+      if (!(shape || control || direct || drawn || scrolls || listens(element))) return null;
+      const text = this.label(element, tag, direct, control, leaf), said = [roleOf(element)];
+      const kinds = classes(element).filter(name => !text && !shape || STATE.test(name)).slice(0, 3);
+      if (kinds.length) said[0] += "." + kinds.join(".");
+      if (!text && element.id && !/^ui-id|\d{3}/.test(element.id)) said[0] += "#" + element.id;
+      if (text) said.push(quote(text));
+      said.push(...this.state(element, tag));
+      if (shape) said.push(...this.drawing(element, style));
+      else if (leaf && !text && back && !FIELD.test(tag)) said.push(`background=${back}`);
+      else if (direct && outer && style.color !== outer.color && !/^(A|BUTTON)$/.test(tag)) {
+        said.push(`color=${colour(style.color)}`);
+      }
+      if (image && !text) said.push(file(image));
+      if (tag === "IMG") said.push(file(element.src));
+      const {scrollTop, scrollHeight, clientHeight} = element;
+      if (scrolls && tag !== "SELECT") said.push(`scrolled ${Math.round(scrollTop)} of ${scrollHeight - clientHeight}`);
+      if (this.boxes || shape || !text && !FIELD.test(tag) || /ui-(draggable|sortable-handle)/.test(element.className)) {
+        const [x, y, w, h] = [box.x + at.x, box.y + at.y, box.width, box.height].map(Math.round);
+        said.push(`at ${x},${y} ${w}x${h}`);
+      }
+      return said.join(" ");
+    }
+    label(element, tag, direct, control, leaf) {
+      if (FIELD.test(tag)) {
+        if (INPUTS[element.type] === "button") return element.value;
+        const named = [...element.labels ?? []].map(label => own(label) || label.innerText).join(" ");
+        return squeeze(named) || element.getAttribute("aria-label") || element.placeholder || "";
+      }
+      if (leaf || direct && !element.querySelector(CONTROL) && ![...element.children].some(child => this.block(child))) {
+        return element.innerText ?? element.textContent;
+      }
+      return control && !element.querySelector(CONTROL) && !element.isContentEditable ? element.innerText : direct;
+    }
+    block(element) {
+      return !/^(inline|contents)/.test(element.ownerDocument.defaultView.getComputedStyle(element).display);
+    }
+    state(element, tag) {
+      const said = [];
+      if (tag === "SELECT") {
+        const all = [...element.options], shown = all.slice(0, OPTIONS).map(option => quote(option.text)).join(" | ");
+        said.push(`value=${all.filter(option => option.selected).map(option => quote(option.text)).join(", ") || '""'}`);
+        said.push(`options: ${shown}${all.length > OPTIONS ? ` | … ${all.length - OPTIONS} more` : ""}`);
+      } else if (tag === "TEXTAREA" || tag === "INPUT" && !/^(button|submit|reset|checkbox|radio)$/.test(element.type)) {
+        said.push(`value=${quote(element.value)}`);
+      }
+      if (element.checked === true) said.push("checked");
+      if (element.matches(":disabled")) said.push("disabled");
+      if (element.readOnly) said.push("readonly");
+      if (element.ownerDocument.activeElement === element) said.push("focused");
+      return said;
+    }
+    drawing(element, style) {
+      const said = [], tag = element.tagName, fill = colour(style.fill), stroke = colour(style.stroke);
+      if (tag === "polygon" || tag === "polyline") said.push(`corners=${element.points.numberOfItems}`);
+      if (tag === "line") {
+        const matrix = element.getScreenCTM(), end = n => {
+          const to = new DOMPoint(element[`x${n}`].baseVal.value, element[`y${n}`].baseVal.value).matrixTransform(matrix);
+          return `${Math.round(to.x)},${Math.round(to.y)}`;
+        };
+        said.push(`from ${end(1)} to ${end(2)}`);
+      }
+      if (fill && tag !== "line") said.push(`fill=${fill}`);
+      if (stroke) said.push(`stroke=${stroke}`);
+      return said;
+    }
+  }
+
+  const windows = () => [window, ...Array.from(window).filter(view => { try { return view.turnwise; } catch { return false; } })];
+  const loaded = page => {  // images and fonts, which move what is around them
+    const images = [...page.images].filter(image => !image.complete);
+    const ended = image => new Promise(done => { image.addEventListener("load", done); image.addEventListener("error", done); });
+    return Promise.race([Promise.all([page.fonts.ready, ...images.map(ended)]), turnwise.later(LOADING)]);
+  };
+  const of = mark => {
+    const element = elements[mark - 1];
+    return element?.isConnected ? element : null;
+  };
+  const offset = element => {  // of the frame it is in
+    const frame = element.ownerDocument.defaultView.frameElement;
+    if (!frame) return {x: 0, y: 0};
+    const box = frame.getBoundingClientRect();
+    return {x: box.x + frame.clientLeft, y: box.y + frame.clientTop};
+  };
+  const changed = element => {
+    for (const kind of ["input", "change"]) element.dispatchEvent(new Event(kind, {bubbles: true}));
+  };
+  const missing = mark => {
+    return {problem: elements[mark - 1] ? "is no longer on the page" : `is not there: there are 1 to ${elements.length}`};
+  };
+
+  Object.assign(window.turnwise, {
+    start(seed, mode) {
+      Math.seedrandom(seed);
+      core.setDataMode(mode);
+      core.startEpisodeReal();
+      return true;
+    },
+    pass(ms) { for (const view of windows()) view.turnwise.advance(ms); return this.verdict(); },
+    verdict: () => ({done: WOB_DONE_GLOBAL, reward: WOB_REWARD_GLOBAL, raw: WOB_RAW_REWARD_GLOBAL, ready: WOB_TASK_READY,
+      reason: squeeze(WOB_REWARD_REASON), errors: windows().flatMap(view => view.turnwise.errors)}),
+    async read(boxes) {
+      for (const view of windows()) {
+        await loaded(view.document);
+        for (const one of view.document.getAnimations()) try { one.finish(); } catch {}
+      }
+      const reading = new Reading(boxes);
+      reading.children(document.body, 0, {x: 0, y: 0}, null);
+      elements = reading.found;
+      const text = reading.lines.map(([depth, line]) => "  ".repeat(depth) + line).join("\n");
+      return {...this.verdict(), text, count: elements.length};
+    },
+    task() {  // the utterance, and what is drawn in it
+      const drawn = [...document.querySelectorAll("#query *")].filter(element => !element.firstChild);
+      const colours = drawn.map(element => colour(getComputedStyle(element).backgroundColor)).filter(Boolean);
+      const said = core.getUtterance();
+      return squeeze(said.utterance ?? said) + (colours.length ? ` (${colours.join(", ")})` : "");
+    },
+    markOf: element => elements.indexOf(element) + 1,
+    elements: () => elements,
+    point(mark) {  // where to click it, scrolled into view if it has to be
+      const element = of(mark);
+      if (!element) return missing(mark);
+      const view = element.ownerDocument.defaultView, hit = () => {
+        for (const box of element.getClientRects()) {
+          const left = Math.max(0, box.left), right = Math.min(view.innerWidth, box.right);
+          const top = Math.max(0, box.top), bottom = Math.min(view.innerHeight, box.bottom);
+          if (right - left < 1 && bottom - top < 1) continue;
+          for (const [across, down] of [[4, 4], [4, 2], [4, 6], [2, 4], [6, 4], [1, 1], [7, 1], [1, 7], [7, 7]]) {
+            const x = left + (right - left) * across / 8, y = top + (bottom - top) * down / 8;
+            const found = element.ownerDocument.elementFromPoint(x, y);
+            if (element.contains(found) || found?.closest("label")?.control === element) return {x, y};
+          }
+        }
+        return null;
+      };
+      let at = hit();
+      if (!at) { element.scrollIntoView({block: "nearest", inline: "nearest"}); at = hit(); }
+      if (!at) {
+        const box = element.getBoundingClientRect();
+        if (box.width + box.height === 0) return {problem: "has no visible area"};
+        at = {x: box.x + box.width / 2, y: box.y + box.height / 2};
+      }
+      const frame = offset(element);
+      return {x: at.x + frame.x, y: at.y + frame.y};
+    },
+    field(mark, text) {  // true: it holds the text now; false: it is to be typed, over what is selected
+      const element = of(mark);
+      if (!element) return missing(mark);
+      if (element.matches(":disabled") || element.readOnly) return {problem: "cannot be written into"};
+      if (/^(date|time|month|week|datetime-local|range|color)$/.test(element.type)) {
+        element.value = text;
+        changed(element);
+        return {filled: true};
+      }
+      if (!element.isContentEditable && !(element.select && element.type !== "checkbox" && element.type !== "radio")) {
+        return {problem: "takes no text"};
+      }
+      element.focus();
+      if (element.isContentEditable) element.ownerDocument.getSelection().selectAllChildren(element); else element.select();
+      return {filled: false};
+    },
+    choose(mark, text) {
+      const element = of(mark);
+      if (!element) return missing(mark);
+      if (element.tagName !== "SELECT") return {problem: "is no list to select from"};
+      if (element.disabled) return {problem: "is disabled"};
+      const option = [...element.options].find(one => squeeze(one.text) === squeeze(text));
+      if (!option) return {problem: `has no option ${quote(text)}`};
+      element.focus();
+      if (element.multiple) option.selected = !option.selected; else element.selectedIndex = option.index;
+      changed(element);
+      return {};
+    },
+    async scroll(mark, pixels) {  // what scrolls there, else around it
+      let element = mark ? of(mark) : document.scrollingElement;
+      if (!element) return missing(mark);
+      while (element.parentElement && element.scrollHeight <= element.clientHeight + 1) element = element.parentElement;
+      element.scrollTop += pixels;
+      await this.frame();
+      await this.frame();
+      return {};
+    },
+  });
+
+  // The clipboard of this page alone: the browser's is everybody's.
+  let held = "";
+  for (const kind of ["copy", "cut", "paste"]) {
+    document.addEventListener(kind, event => {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      const field = document.activeElement, part = field?.selectionStart !== undefined && field.selectionStart !== null;
+      if (kind === "paste") { document.execCommand("insertText", false, held); return; }
+      held = part ? field.value.slice(field.selectionStart, field.selectionEnd) : String(getSelection());
+      if (kind === "cut") document.execCommand("delete");
+    }, true);
+  }
+})();
+"""
+
+_STYLE = "#reward-display,#sync-task-cover,#click-canvas{display:none!important}"
+
+PAGE_SCRIPT = f"<style>{_STYLE}</style><script>{_CLOCK}{_READER}</script>"
+"""Goes right behind <head>."""
