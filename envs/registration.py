@@ -39,6 +39,8 @@ BUILT_IN = {
     "turnwise/NP-SetCover-v0": "turnwise.envs.np.set_cover:SetCover",
     "turnwise/NP-SubsetSum-v0": "turnwise.envs.np.subset_sum:SubsetSum",
     "turnwise/NP-TSP-v0": "turnwise.envs.np.tsp:TSP",
+    "turnwise/CausalGraph-v0": "turnwise.envs.puzzles.causal_graph:CausalGraph",
+    "turnwise/TextHouse-v0": "turnwise.envs.house.text_house:TextHouse",
     "turnwise/Countdown-v0": "turnwise.envs.puzzles.countdown:Countdown",
     "turnwise/FrozenLake-v0": "turnwise.envs.puzzles.frozen_lake:FrozenLake",
     "turnwise/Game2048-v0": "turnwise.envs.puzzles.game_2048:Game2048",

@@ -50,7 +50,7 @@ from turnwise.types import Task
 __all__ = ["LEVELS", "Platformer"]
 
 _DEATHS = {FELL: "You fell into a pit.", SPIKED: "You ran into spikes.", HIT: "An enemy got you."}
-_TURNS = 5
+_TURNS = 4
 """Turns that a section may take, on average."""
 
 
@@ -161,7 +161,7 @@ class Platformer(TurnEnv):
     def play(self, action: str) -> Transition:
         commands = read_commands(action, self.commands_per_turn)
         if isinstance(commands, str):
-            return self.refuse(self._seen(commands))
+            return self.refuse(f"{commands} Nothing moved.")
         course, before, notes = self._view.course, self._body, list[str]()
         for command in commands:
             body = self._body
