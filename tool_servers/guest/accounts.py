@@ -21,8 +21,9 @@ _END_S = 20.0
 """A killed process needs the processor once more, and on a full machine its group waits for it."""
 _LAST_BREATH_S = 0.02
 _LOOK_S, _FIRST_LOOK_S, _RARELY_S = 0.02, 0.01, 0.1
-_HASTY_MS = 8.0
-"""CPU of a call for which its session is one among equals."""
+_BURST_MS, _SHARE, _DEBT_MS = 8.0, 0.025, 500.0
+"""CPU for which a session is one among equals: so much at a time, growing again by this share of a core; beyond that it owes what
+it used, at most so much."""
 _FAMILY_S, _FAMILY_SHARE = 0.01, 5.0
 """How long a look at a whole family is good for: at least so long, and so many times what it took."""
 _OWN_FDS = 6
@@ -54,6 +55,8 @@ class Accounts:
         self._seen: list[tuple[Process, str]] = []
         """Processes of the family with their mount namespace, and until when that is good."""
         self._seen_until = 0.0
+        self._credit_ms, self._used_ms, self._counted_at = _BURST_MS, -1.0, 0.0
+        """What is left of the burst, and the CPU and time when that was so."""
         self._reaped_ms = 0.0
         """CPU of init and of what it has waited for, and when that was seen."""
         self._reaped_at = 0.0
@@ -114,17 +117,27 @@ class Accounts:
     def begin(self, member: Member) -> None:
         """A call: what is small goes before what has become large."""
         member.looked, member.look_s = time.monotonic(), _FIRST_LOOK_S if self._counted else _LOOK_S
-        if self._group:
-            self._group.pace(Pace.USUAL)
         if self._counted:
             member.total_ms = self._cpu(member, []) or member.total_ms
+        self._set_pace()
 
-    def went_on(self, member: Member, call_ms: float) -> None:
+    def went_on(self, member: Member) -> None:
         """It was looked at, and no limit is passed. Where the kernel holds the limits, the next look has time."""
         if self._counted:
             member.look_s = min(2 * member.look_s, _RARELY_S)
-        if self._group and call_ms > _HASTY_MS:
-            self._group.pace(Pace.LAST)
+        self._set_pace()
+
+    def _set_pace(self) -> None:
+        """Whoever computes much, or has its process replaced again and again, goes behind those who do little."""
+        if self._group is None:
+            return
+        used, now = self._group.cpu_ms(), time.monotonic()
+        used = sum(m.total_ms for m in self._members.values()) if used is None else used
+        if self._used_ms >= 0:
+            credit = self._credit_ms + (now - self._counted_at) * 1000 * _SHARE - (used - self._used_ms)
+            self._credit_ms = min(_BURST_MS, max(-_DEBT_MS, credit))
+        self._used_ms, self._counted_at = used, now
+        self._group.pace(Pace.USUAL if self._credit_ms > 0 else Pace.LAST)
 
     @property
     def _counted(self) -> bool:

@@ -124,12 +124,13 @@ class Group:
     @contextlib.contextmanager
     def first(self) -> Generator[None]:
         """Before all other sessions, for as long as it lasts: a killed process needs the processor once more to be gone. Then as
-        one of them."""
+        before."""
+        was = self._pace
         self.pace(Pace.FIRST)
         try:
             yield
         finally:
-            self.pace(Pace.USUAL)
+            self.pace(was)
 
     def end_all_but(self, kept: int, seconds: float) -> bool:
         """SIGKILL to every process but one, until they are gone and waited for. False if some are left after that time."""

@@ -337,7 +337,7 @@ class Supervisor:
                 if due and (cause := self._family.accounts.over(member)):
                     self._stop(member, *cause)
                 elif due and member.call:
-                    self._family.accounts.went_on(member, member.total_ms - member.call.total_ms)
+                    self._family.accounts.went_on(member)
 
 
 def _alive(pidfd: int) -> bool:
