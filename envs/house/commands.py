@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from turnwise.envs.house.catalogue import DEVICES, ROOMS, kind_of
 from turnwise.envs.puzzles.puzzle import answer_in
 
 __all__ = ["HELP", "Command", "read_command"]
@@ -15,6 +16,8 @@ HELP = (
     "slice THING, turn on LAMP, examine THING, look, inventory."
 )
 _LONGEST = 200
+_WHERE = frozenset((*ROOMS, *DEVICES.values(), *(kind for kinds in ROOMS.values() for kind in kinds)))
+"""A name of these alone is a wish to go there."""
 
 
 class Command(NamedTuple):
@@ -86,4 +89,6 @@ def _read(line: str) -> Command | str:
             found = match.groupdict()
             what = next((words for key, words in found.items() if key.startswith("what") and words), "")
             return Command(verb, what, found.get("where") or "")
+    if text in _WHERE or kind_of(text) in _WHERE:
+        return Command("go", text)
     return f"{line[:60]!r} is not understood. {HELP}"

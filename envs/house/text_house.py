@@ -111,8 +111,8 @@ class TextHouse(TurnEnv):
         """The paragraph above the task."""
         return (
             "You are in a house and have a task. Reply with one command each turn, for example <answer>go to kitchen</answer>.\n"
-            f"{HELP}\nYou see what is in or on the place where you are; closed places have to be opened. You carry one thing at a "
-            f"time. Things are washed at a {DEVICES['clean']}, heated at a {DEVICES['hot']} and cooled at a {DEVICES['cold']}, "
+            f"{HELP}\nYou see what is in or on the place where you are; closed places have to be opened. You carry one thing at "
+            f"a time. Things are washed at a {DEVICES['clean']}, heated at a {DEVICES['hot']} and cooled at a {DEVICES['cold']}, "
             f"while you hold them. To slice something, hold a {KNIFE} and be where it lies. To look at something under a lamp, "
             "hold it where the lamp stands and turn the lamp on. When a task names several things, all must hold at the end."
         )

@@ -177,7 +177,8 @@ class Platformer(TurnEnv):
             self._left -= 1
             notes.append(self._death())
         solved, over = self._body.status == FLAG, died and not self._left
-        text = self._seen(" ".join(notes))
+        notes += ["You are at the flag."] if solved else []
+        text = self._seen(" ".join(dict.fromkeys(notes)))
         if solved:
             terms["solved"] = 1.0
         return Transition(text, sum(terms.values()), solved or over, float(solved), terms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from functools import cache
 from typing import NamedTuple
 
@@ -119,8 +119,8 @@ class View:
         found = self._ahead.get(column)
         if found is None:
             end = window.first + COLUMNS
-            start = bisect_left(self._lasts, column)
-            things = [mark for mark in self._landmarks[start : start + 9] if mark.last >= column and mark.first < end][:_THINGS]
+            start = bisect_right(self._lasts, column)
+            things = [mark for mark in self._landmarks[start : start + 9] if mark.last > column and mark.first < end][:_THINGS]
             found = (things[0].first * TILE, "; ".join(mark.text for mark in things)) if things else (0, "")
             self._ahead[column] = found
         return found[0] - body.x - WIDE, found[1]

@@ -206,6 +206,8 @@ def test_what_cannot_be_done_says_why() -> None:
         ("turn on desk lamp", Command("on", "desk lamp")),
         ("look at the book under desk lamp 1", Command("examine", "book", "desk lamp 1")),
         ("thinking...\n`look`", Command("look")),
+        ("The living room", Command("go", "living room")),
+        ("cabinet 2", Command("go", "cabinet 2")),
         ("<answer>i</answer>", Command("inventory")),
     ],
 )
