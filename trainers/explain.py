@@ -24,7 +24,8 @@ def explain(recipe: Recipe) -> str:
     lines = [
         f"environment    {envs}",
         f"policy         {_component(recipe.policy)}" + (f"\n{_component(recipe.lora)}" if recipe.lora else ""),
-        f"engine         {recipe.engine}; at most {recipe.max_new_tokens} new tokens a turn, temperature {recipe.temperature:g}",
+        f"engine         {_component(recipe.engine)}; at most {recipe.max_new_tokens} new tokens a turn, "
+        f"temperature {recipe.temperature:g}",
         f"each step      {recipe.tasks_per_step} tasks x {recipe.rollout.size} trajectories = {episodes} episodes, "
         f"then {recipe.epochs * recipe.minibatches} optimiser step(s); {recipe.steps} steps",
         f"tasks          {_component(recipe.sampler)}",

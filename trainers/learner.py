@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -84,6 +84,15 @@ class Learner(Protocol):
 
     def weights(self) -> Mapping[str, Any]:
         """The model's parameters by name, for engines."""
+        ...
+
+    @property
+    def vocabulary(self) -> int:
+        """Entries of the model's, at least 1."""
+        ...
+
+    def score(self, ids: Sequence[int]) -> list[float]:
+        """[len(ids) - 1] log-probability (nats, temperature 1) of each token but the first: what an engine must say too."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -246,6 +255,16 @@ class LocalLearner:
 
     def weights(self) -> Mapping[str, Any]:
         return self.model.state_dict()
+
+    @property
+    def vocabulary(self) -> int:
+        return int(cast(Any, self.model).get_input_embeddings().weight.shape[0])
+
+    @torch.no_grad()
+    def score(self, ids: Sequence[int]) -> list[float]:
+        tokens = torch.tensor([list(ids)], device=self.model.device)
+        logits = cast(Tensor, self.model(input_ids=tokens, use_cache=False).logits)[0, :-1].float()
+        return logits.log_softmax(-1).gather(1, tokens[0, 1:, None])[:, 0].tolist()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the model's own weights."""

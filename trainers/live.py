@@ -12,10 +12,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from turnwise.agents.agent import ModelAgent
 from turnwise.agents.chat import ChatTemplate
 from turnwise.agents.engine import Sampling
-from turnwise.agents.engines.torch import TorchEngine
 from turnwise.agents.episode import Limits
 from turnwise.agents.worlds import Worlds
 from turnwise.trainers.curve import Point
+from turnwise.trainers.engines.protocol import PolicyEngine
 from turnwise.trainers.recipe import Recipe
 
 __all__ = ["Live", "limits_of", "progress"]
@@ -32,7 +32,7 @@ class Live:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     template: ChatTemplate
-    engine: TorchEngine
+    engine: PolicyEngine
     points: list[Point]
     success: list[tuple[int, float]]
     """Training success by step."""

@@ -24,18 +24,21 @@ class Logbook:
     def __init__(self, folder: Path, *, wandb: str = "", resume: bool = False, first: int = 0) -> None:
         """`wandb` is a project name ("" is off). On resume the lines of steps from `first` on are rewritten."""
         self._writers: list[_Writer] = [_Jsonl(folder / "metrics.jsonl", first if resume else 0)]
+        self._seconds = _Jsonl(folder / "seconds.jsonl", first if resume else 0)
         board = _tensorboard(folder / "tensorboard", first if resume else None)
         if board is not None:
             self._writers.append(board)
         if wandb:
             self._writers.append(_Wandb(wandb, folder))
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, float], seconds: Mapping[str, float]) -> None:
+        """`seconds` go into a file of their own: metrics are equal for equal seeds."""
         for writer in self._writers:
             writer.write(step, metrics)
+        self._seconds.write(step, seconds)
 
     def close(self) -> None:
-        for writer in self._writers:
+        for writer in (*self._writers, self._seconds):
             writer.close()
 
 

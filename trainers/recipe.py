@@ -25,6 +25,8 @@ from turnwise.trainers.advantages.grpo import GRPO
 from turnwise.trainers.advantages.protocol import Advantage
 from turnwise.trainers.corrections.protocol import Correction
 from turnwise.trainers.critic import Critic
+from turnwise.trainers.engines.protocol import EngineChoice
+from turnwise.trainers.engines.torch import Torch
 from turnwise.trainers.losses.ppo_clip import PPOClip
 from turnwise.trainers.losses.protocol import Loss
 from turnwise.trainers.optimizers import AdamW, MuonAdamW
@@ -36,8 +38,9 @@ from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.rollouts.protocol import Rollout
 from turnwise.trainers.samplers.protocol import Sampler
 from turnwise.trainers.samplers.uniform import Uniform
-from turnwise.trainers.schedule import Asynchronous, LockStep
+from turnwise.trainers.schedule import LockStep, Schedule
 from turnwise.trainers.sft import SFT
+from turnwise.trainers.sync import Probe
 from turnwise.trainers.transforms.protocol import Transform
 
 __all__ = ["EnvChoice", "Evaluate", "Lora", "Recipe", "dump", "load", "loads"]
@@ -87,6 +90,7 @@ class Recipe:
     sampler: Sampler = field(default_factory=Uniform)
     rollout: Rollout = field(default_factory=Independent)
     budget: Budget = field(default_factory=Budget)
+    engine: EngineChoice = field(default_factory=Torch)
     rewards: tuple[Shaper, ...] = ()
     advantage: Advantage = field(default_factory=GRPO)
     transform: tuple[Transform, ...] = ()
@@ -97,7 +101,7 @@ class Recipe:
     """For samples of older weights; the weights multiply."""
     aggregate: aggregates.Aggregate = field(default_factory=aggregates.TokenMean)
     optimizer: AdamW | MuonAdamW = field(default_factory=AdamW)
-    schedule: LockStep | Asynchronous = field(default_factory=LockStep)
+    schedule: Schedule = field(default_factory=LockStep)
     evaluate: Evaluate = field(default_factory=Evaluate)
 
     seed: int = 0
@@ -134,7 +138,7 @@ class Recipe:
     checkpoint_every: int = 50
     threads: int = 0
     """Threads of torch; 0 leaves it alone."""
-    engine: str = "torch"
+    probe: Probe = field(default_factory=Probe)
 
     def __post_init__(self) -> None:
         for name in _COUNTS:
@@ -156,8 +160,6 @@ class Recipe:
             raise ConfigError(f"temperature: must be above 0 to explore, got {self.temperature}.")
         if self.packing not in ("rows", "tree"):
             raise UnknownName("packing", self.packing, ["rows", "tree"])
-        if self.engine != "torch":
-            raise UnknownName("engine", self.engine, ["torch"])
         if getattr(self.advantage, "needs_values", False) and self.critic is None:
             raise ConfigError(f"advantage: {type(self.advantage).__name__} needs values; add a [critic] table.")
         level = "token" if getattr(self.advantage, "needs_token_values", False) else "turn"
@@ -176,6 +178,7 @@ _PACKAGES = {
     "policy": "turnwise.trainers.policies",
     "sampler": "turnwise.trainers.samplers",
     "rollout": "turnwise.trainers.rollouts",
+    "engine": "turnwise.trainers.engines",
     "rewards": "turnwise.trainers.rewards",
     "advantage": "turnwise.trainers.advantages",
     "transform": "turnwise.trainers.transforms",
@@ -187,7 +190,7 @@ _LISTS = ("rewards", "transform", "correction")
 _MODULES: dict[str, ModuleType] = {"aggregate": aggregates, "optimizer": optimizers, "schedule": schedule}
 _RECORDS: dict[str, type] = {
     **{"lora": Lora, "warm_start": SFT, "critic": Critic},
-    **{"evaluate": Evaluate, "env": EnvChoice, "budget": Budget, "retry": Retry},
+    **{"evaluate": Evaluate, "env": EnvChoice, "budget": Budget, "retry": Retry, "probe": Probe},
 }
 
 

@@ -1,16 +1,16 @@
 """A whole run: demonstrations, warm-start, RL, evaluation before and after each, files. All I/O of training is here.
 
-OUT/recipe.toml  metrics.jsonl  tensorboard/  curve.png  checkpoints/  model/  trajectories.jsonl  events.jsonl  results.json
+OUT/recipe.toml  metrics.jsonl  seconds.jsonl  tensorboard/  curve.png  checkpoints/  model/
+OUT/trajectories.jsonl  events.jsonl  results.json
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, aclosing, closing
+from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +24,6 @@ from transformers.utils.logging import disable_progress_bar
 
 from turnwise.agents.agent import Agent, ExpertAgent
 from turnwise.agents.chat import ChatTemplate
-from turnwise.agents.engines.torch import TorchEngine
 from turnwise.agents.episode import Problem
 from turnwise.agents.report import page
 from turnwise.agents.store import TrajectoryWriter, read_groups
@@ -34,6 +33,7 @@ from turnwise.seeds import child
 from turnwise.trainers import checkpoint
 from turnwise.trainers.concurrency import AIMD, Tuner
 from turnwise.trainers.curve import Point
+from turnwise.trainers.engines.protocol import PolicyEngine
 from turnwise.trainers.held_out import measure
 from turnwise.trainers.learner import LocalLearner, Update
 from turnwise.trainers.live import Live, limits_of, progress
@@ -42,7 +42,7 @@ from turnwise.trainers.lora import with_adapters
 from turnwise.trainers.monitor import alarms
 from turnwise.trainers.policies.pretrained import Pretrained
 from turnwise.trainers.policies.scratch import Scratch
-from turnwise.trainers.pool import LocalPool
+from turnwise.trainers.pool import LocalPool, RolloutPool
 from turnwise.trainers.recipe import Recipe, dump
 from turnwise.trainers.recording import EventLog, Logged, pack_admitted, unpack_admitted
 from turnwise.trainers.rewards.protocol import Scene
@@ -86,8 +86,19 @@ class Result:
         return "\n".join([*head, *rows, *gain, "", *files])
 
 
-async def run(recipe: Recipe, out: Path, *, resume: bool = False, wandb: str = "", console: Console | None = None) -> Result:
+async def run(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    wandb: str = "",
+    console: Console | None = None,
+    until: int = 0,
+    rollouts: RolloutPool | None = None,
+) -> Result:
     """Carry out a recipe; everything lands in `out`. `resume` goes on exactly where the last checkpoint in `out` stands.
+
+    `until` stops after so many steps of the recipe's, `rollouts` is a pool to take them from instead of playing (replay).
 
     Raises ConfigError for what a person has to mend: an unknown environment, a model that cannot be loaded, a used folder.
     """
@@ -97,15 +108,14 @@ async def run(recipe: Recipe, out: Path, *, resume: bool = False, wandb: str = "
     disable_progress_bar()  # transformers' own, which would cut through ours
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
-    worlds = _worlds(recipe)
-    try:
+    async with AsyncExitStack() as parts:
+        worlds = _worlds(recipe)
+        parts.push_async_callback(worlds.close)
         if resume:
-            live, state = _resumed(recipe, out, console, worlds)
+            live, state = await _resumed(recipe, out, console, worlds, parts)
         else:
-            live, state = await _fresh(recipe, out, console, worlds), None
-        await _reinforce(live, state, wandb)
-    finally:
-        await worlds.close()
+            live, state = await _fresh(recipe, out, console, worlds, parts), None
+        await _reinforce(live, state, wandb, until, rollouts)
     checkpoint.write_model(out / "model", live.model, live.tokenizer)
     seconds = time.perf_counter() - started
     result = Result(tuple(live.points), out, seconds)
@@ -128,14 +138,14 @@ def _worlds(recipe: Recipe) -> Worlds:
 # --- before RL ------------------------------------------------------------------------------------------------------
 
 
-async def _fresh(recipe: Recipe, out: Path, console: Console, worlds: Worlds) -> Live:
+async def _fresh(recipe: Recipe, out: Path, console: Console, worlds: Worlds, parts: AsyncExitStack) -> Live:
     shown: list[Trajectory] = []
     if recipe.warm_start is not None:
         shown = await _demonstrations(recipe, recipe.warm_start, worlds, console)
     model, tokenizer = recipe.policy.build(texts(shown), child(recipe.seed, "policy"))
     if isinstance(recipe.policy, Scratch):
         checkpoint.write_model(out / "base", model, tokenizer)  # a resumed run needs the same tokenizer
-    live = _assemble(recipe, out, console, worlds, model, tokenizer)
+    live = await _assemble(recipe, out, console, worlds, model, tokenizer, parts)
     size = sum(p.numel() for p in model.parameters())
     console.print(f"policy: {size / 1e6:.2f} M parameters, {len(cast(Any, tokenizer))} tokens in the vocabulary")
     if recipe.evaluate.tasks:
@@ -147,28 +157,32 @@ async def _fresh(recipe: Recipe, out: Path, console: Console, worlds: Worlds) ->
     return live
 
 
-def _assemble(
+async def _assemble(
     recipe: Recipe,
     out: Path,
     console: Console,
     worlds: Worlds,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    parts: AsyncExitStack,
 ) -> Live:
     template = ChatTemplate(cast(Any, tokenizer))
     if recipe.lora is not None:
         model = with_adapters(model, recipe.lora, child(recipe.seed, "lora"))
-    # An engine that samples while the learner changes its weights needs its own.
-    engine = TorchEngine(copy.deepcopy(model) if recipe.schedule.overlaps else model, max_batch=recipe.concurrency)
+    overlaps = recipe.schedule.overlaps
+    engine = await recipe.engine.build(model, out, concurrency=recipe.concurrency, overlaps=overlaps)
+    parts.push_async_callback(engine.close)
     return Live(recipe, out, console, worlds, model, tokenizer, template, engine, [], [])
 
 
-def _resumed(recipe: Recipe, out: Path, console: Console, worlds: Worlds) -> tuple[Live, checkpoint.State]:
+async def _resumed(
+    recipe: Recipe, out: Path, console: Console, worlds: Worlds, parts: AsyncExitStack
+) -> tuple[Live, checkpoint.State]:
     path = checkpoint.latest(out / "checkpoints")
     policy = Pretrained(path=str(out / "base")) if isinstance(recipe.policy, Scratch) else recipe.policy
     model, _ = policy.build((), child(recipe.seed, "policy"))
     tokenizer = AutoTokenizer.from_pretrained(path)
-    live = _assemble(recipe, out, console, worlds, model, tokenizer)
+    live = await _assemble(recipe, out, console, worlds, model, tokenizer, parts)
     state = checkpoint.load(path, live.model)
     live.points = [Point(**p) for p in state.extra["points"]]
     live.success = [(int(step), float(value)) for step, value in state.extra["success"]]
@@ -231,7 +245,7 @@ def update_of(recipe: Recipe) -> Update:
     )
 
 
-async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str) -> None:
+async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str, until: int, rollouts: RolloutPool | None) -> None:
     recipe = live.recipe
     learner = LocalLearner(live.model, update_of(recipe), temperature=recipe.temperature, critic=recipe.critic, seed=recipe.seed)
     sampler = recipe.sampler.start([(c.id, c.weight, c.difficulty) for c in recipe.env])
@@ -244,7 +258,7 @@ async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str) -> 
     first = state.step if state else 0
     scene = Scene(engine=live.engine, template=live.template, policy=live.model)
     log = EventLog(live.folder / "events.jsonl")
-    pool = LocalPool(
+    pool = rollouts or LocalPool(
         *(live.worlds, live.agent, recipe.rollout),
         limits=limits_of(recipe),
         budget=recipe.budget,
@@ -267,7 +281,7 @@ async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str) -> 
         async with aclosing(steps):
             async for step in steps:
                 live.success.append((step.index + 1, step.metrics.get("success", 0.0)))
-                logbook.write(step.index, step.metrics)
+                logbook.write(step.index, step.metrics, step.seconds)
                 for alarm in alarms(history, step.metrics):
                     bar.console.print(f"[yellow]step {step.index + 1}: {alarm}[/]")
                 history.append(step.metrics)
@@ -276,9 +290,11 @@ async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str) -> 
                     trajectories.write(group.trajectories)
                 log.learned(step.index, learner.version, step.rolled, record=bool(recipe.rewards))
                 await _between(live, learner, step)
+                if step.index + 1 == until:
+                    break
 
 
-def _concurrency(recipe: Recipe, engine: TorchEngine) -> int | Tuner:
+def _concurrency(recipe: Recipe, engine: PolicyEngine) -> int | Tuner:
     if not recipe.schedule.tune:
         return recipe.concurrency
     return Tuner(AIMD(most=recipe.concurrency, least=min(8, recipe.concurrency)), lambda: engine.load)

@@ -12,17 +12,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from turnwise.agents.engine import Engine
 from turnwise.errors import InfraError
 from turnwise.seeds import child
 from turnwise.trainers.ahead import Admitted, Ahead
 from turnwise.trainers.batch import collate
+from turnwise.trainers.engines.protocol import PolicyEngine
 from turnwise.trainers.learner import Learner
 from turnwise.trainers.monitor import advantage_metrics, group_metrics, staleness_metrics
 from turnwise.trainers.pool import RolloutPool
 from turnwise.trainers.recipe import Recipe
 from turnwise.trainers.rewards.protocol import Scene, State
 from turnwise.trainers.shaping import shape, start
+from turnwise.trainers.sync import sync
 from turnwise.types import Group
 
 __all__ = ["Step", "train"]
@@ -41,6 +42,8 @@ class Step:
     groups: tuple[Group, ...]
     """The same, shaped."""
     metrics: dict[str, float]
+    seconds: Mapping[str, float]
+    """What parts of it took: they do not replay, so they are no metrics."""
     sampler: Mapping[str, Any]
     """The sampler's state after the step."""
     rewards: Sequence[State]
@@ -53,7 +56,7 @@ async def train(
     recipe: Recipe,
     pool: RolloutPool,
     learner: Learner,
-    engine: Engine,
+    engine: PolicyEngine,
     sampler: Mapping[str, Any],
     first: int = 0,
     scene: Scene | None = None,
@@ -79,14 +82,15 @@ async def train(
             metrics = group_metrics(groups) | staleness_metrics(groups, learner.version) | shaped.metrics
             usable = [g for g in groups if len(g.survivors) >= recipe.min_survivors]
             metrics["groups_dropped"] = float(len(groups) - len(usable))
-            barren = 0 if usable else barren + 1
+            barren, seconds = 0 if usable else barren + 1, dict[str, float]()
             if usable:
                 metrics |= await recipe.schedule.carry_out(partial(_learn, recipe, usable, learner))
-                await engine.update_weights(learner.weights(), learner.version)
+                synced = await sync(engine, learner, recipe.probe)
+                metrics, seconds = metrics | synced.metrics, synced.seconds
             elif barren >= PATIENCE:
                 few = f"no group had {recipe.min_survivors} survivors in {PATIENCE} steps"
                 raise InfraError("stalled", f"{few}; see the failures.")
-            yield Step(index, tuple(rolled), tuple(groups), metrics, sampler, states, ahead)
+            yield Step(index, tuple(rolled), tuple(groups), metrics, seconds, sampler, states, ahead)
 
 
 def _learn(recipe: Recipe, groups: Sequence[Group], learner: Learner) -> dict[str, float]:

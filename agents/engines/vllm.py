@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import shutil
 import tempfile
 import time
@@ -23,14 +24,23 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from turnwise.agents.engine import Capabilities, Completion, Sampling
+from turnwise.agents.engine import Capabilities, Completion, Load, Sampling
 from turnwise.agents.engines.torch_sampling import check_sampling
-from turnwise.agents.engines.vllm_tokens import Served, entropies, sampling_arguments, scoring_arguments, token_versions
+from turnwise.agents.engines.vllm_tokens import (
+    Adapter,
+    Place,
+    Served,
+    entropies,
+    sampling_arguments,
+    scoring_arguments,
+    token_versions,
+)
 from turnwise.errors import ConfigError, EngineFailure
 
-__all__ = ["Sync", "Transport", "VLLMEngine", "VLLMStats"]
+__all__ = ["Sync", "Transport", "VLLMEngine", "VLLMStats", "write_weights"]
 
 _TRIES = 3
+_KEPT_ADAPTERS = 8  # replies that began with an older one must have ended
 _T = TypeVar("_T")
 
 
@@ -39,8 +49,8 @@ class Transport(Protocol):
 
     name: str
 
-    async def generate(self, ids: Sequence[int], arguments: Mapping[str, Any], salt: str, session: str | None) -> Served: ...
-    async def score(self, ids: Sequence[int], arguments: Mapping[str, Any]) -> tuple[list[float], str]:
+    async def generate(self, ids: Sequence[int], arguments: Mapping[str, Any], place: Place) -> Served: ...
+    async def score(self, ids: Sequence[int], arguments: Mapping[str, Any], place: Place) -> tuple[list[float], str]:
         """[len(ids) - 1] log-probability of each token but the first; the label of the weights that say so."""
         ...
 
@@ -59,6 +69,10 @@ class Transport(Protocol):
 
     async def labelled(self) -> str:
         """What they are called; a name of vLLM's own before the first `label`."""
+        ...
+
+    async def adopt(self, adapter: Adapter) -> None:
+        """Take a LoRA adapter. One that is known already is fine."""
         ...
 
     async def ready(self, patience_s: float) -> None:
@@ -86,6 +100,8 @@ class VLLMStats:
     requests: int = 0
     tokens: int = 0
     """Sampled."""
+    reused_tokens: int = 0
+    """Prompt tokens whose keys and values were still there."""
     scored_tokens: int = 0
     syncs: int = 0
     again: int = 0
@@ -106,7 +122,9 @@ class VLLMEngine:
         context_window: int,
         vocabulary: int,
         entropy_tokens: int = 32,
+        places: int = 256,
         keep_cache: bool = False,
+        adapter: Mapping[str, Any] | None = None,
         folder: str | Path | None = None,
         patience_s: float = 120.0,
     ) -> None:
@@ -117,8 +135,11 @@ class VLLMEngine:
             vocabulary: entries of the model's; ids beyond are refused.
             entropy_tokens: most likely tokens from which an entropy is computed (`stats.entropy_bound` says how well);
                 -1 is all, exact and slow for large vocabularies.
+            places: sequences that one vLLM samples together (its `max_num_seqs`).
             keep_cache: whether replies that are under way at a change of weights go on with the keys and values of the old ones
                 (faster) instead of having them computed again (default).
+            adapter: peft's configuration of the LoRA adapters that are trained (`adapter_config.json`). Then a sync carries
+                nothing but them, and replies that are under way end with the adapter they began with.
             folder: where weights are written for the vLLMs to read: all must see it. None is a folder in shared memory.
             patience_s: how long a vLLM that does not answer is waited for.
 
@@ -130,9 +151,12 @@ class VLLMEngine:
             raise ConfigError(f"VLLMEngine entropy_tokens: expected at least 1, or -1 for all, got {entropy_tokens}.")
         self.transports, self.stats = tuple(transports), VLLMStats()
         self.last_sync: Sync | None = None
+        self._places, self._running = places * len(transports), 0
         self._window, self._vocabulary = context_window, vocabulary
         self._top = -1 if entropy_tokens == -1 or entropy_tokens >= vocabulary else entropy_tokens
         self._keep_cache, self._patience_s = keep_cache, patience_s
+        self._settings = dict(adapter) if adapter is not None else None
+        self._adapter: Adapter | None = None
         parent = Path(folder) if folder is not None else _shared_memory()
         parent.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="turnwise-weights-", dir=parent))
@@ -149,6 +173,15 @@ class VLLMEngine:
     def capabilities(self) -> Capabilities:
         return Capabilities(tokens=True, score=True, update_weights=True, context_window=self._window)
 
+    @property
+    def load(self) -> Load:
+        return Load(usage=min(1.0, self._running / self._places), waiting=max(0, self._running - self._places))
+
+    @property
+    def sync_cost(self) -> tuple[int, float]:
+        """Bytes that left the trainer at the last change of weights, and seconds for which no token was sampled."""
+        return (self.last_sync.bytes, self.last_sync.paused_s) if self.last_sync else (0, 0.0)
+
     async def generate(self, ids: Sequence[int], sampling: Sampling, session: str | None = None) -> Completion:
         """See `Engine.generate`. Cancelling the call ends the request in vLLM too."""
         self._check("generate", ids)
@@ -159,13 +192,21 @@ class VLLMEngine:
         transport = self._home(session)
 
         async def ask() -> tuple[Served, tuple[int, ...]] | None:
-            served = await transport.generate(ids, arguments, self._label or "start", session)
-            versions = token_versions(served.spans, len(served.ids), self._names) if self._label else (0,) * len(served.ids)
+            place, version = Place(self._label or "start", session, self._adapter), self.version
+            served = await transport.generate(ids, arguments, place)
+            if not self._names:
+                return served, (version,) * len(served.ids)
+            versions = token_versions(served.spans, len(served.ids), self._names)
             return None if versions is None else (served, versions)
 
-        served, versions = await self._steadily(transport, ask)
+        self._running += 1
+        try:
+            served, versions = await self._steadily(transport, ask)
+        finally:
+            self._running -= 1
         self.stats.requests += 1
         self.stats.tokens += len(served.ids)
+        self.stats.reused_tokens += served.cached
         entropy = entropies(served.candidates, self._vocabulary)
         self.stats.entropy_bound = max(self.stats.entropy_bound, entropy.bound)
         logprobs = tuple(row[0] for row in served.candidates)
@@ -187,8 +228,8 @@ class VLLMEngine:
         transport = self._home(hashlib.blake2b(str(text[:64]).encode(), digest_size=8).hexdigest())
 
         async def ask() -> list[float] | None:
-            logprobs, label = await transport.score(text, scoring_arguments())
-            return logprobs if label in self._names or not self._label else None
+            logprobs, label = await transport.score(text, scoring_arguments(), Place(None, None, self._adapter))
+            return logprobs if label in self._names or not self._names else None
 
         out = await self._steadily(transport, ask)
         self.stats.scored_tokens += len(targets)
@@ -199,24 +240,48 @@ class VLLMEngine:
 
         Raises EngineFailure if a vLLM does not take them; its weights are then undefined, and the next sync mends them.
         """
+        adapters = {name: tensor for name, tensor in weights.items() if ".lora_" in name}
+        if bool(adapters) != (self._settings is not None):
+            got = "weights with LoRA adapters" if adapters else "weights without any"
+            raise ConfigError(
+                f"update_weights: the engine was made {'with' if self._settings else 'without'} adapter, got {got}."
+            )
         async with self._one_sync:
             started = time.perf_counter()
-            label = f"{self._folder.name}.{self.stats.syncs + 1}"
-            path = self._folder / f"{self.stats.syncs + 1}.safetensors"
-            size = await asyncio.to_thread(_write, weights, path)
-            self._names[label] = version
+            number = self.stats.syncs + 1
+            label = f"{self._folder.name}.{number}"
+            if self._settings is not None:
+                size, paused = await self._sync_adapter(adapters, Adapter(label, number, str(self._folder / str(number)))), 0.0
+            else:
+                size, paused = await self._sync_weights(weights, self._folder / f"{number}.safetensors", label, version)
             self.stats.syncs += 1
-            paused = await asyncio.gather(*(self._load_steadily(t, str(path), label) for t in self.transports))
-            old, self._file = self._file, str(path)
             self._label, self.version = label, version  # only now: nothing of the old weights was computed under this salt
-            if old:
-                Path(old).unlink(missing_ok=True)
-            self.last_sync = Sync(size, time.perf_counter() - started, max(paused))
+            self.last_sync = Sync(size, time.perf_counter() - started, paused)
+
+    async def _sync_weights(self, weights: Mapping[str, Any], path: Path, label: str, version: int) -> tuple[int, float]:
+        size = await asyncio.to_thread(write_weights, weights, path)
+        self._names[label] = version
+        paused = await asyncio.gather(*(self._load_steadily(t, str(path), label) for t in self.transports))
+        old, self._file = self._file, str(path)
+        if old:
+            Path(old).unlink(missing_ok=True)
+        return size, max(paused)
+
+    async def _sync_adapter(self, weights: Mapping[str, Any], adapter: Adapter) -> int:
+        folder = Path(adapter.path)
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text(json.dumps(self._settings), encoding="utf-8")
+        plain = {name.replace(".default.", "."): tensor for name, tensor in weights.items()}
+        size = await asyncio.to_thread(write_weights, plain, folder / "adapter_model.safetensors")
+        await asyncio.gather(*(transport.adopt(adapter) for transport in self.transports))
+        self._adapter = adapter
+        shutil.rmtree(self._folder / str(adapter.number - _KEPT_ADAPTERS), ignore_errors=True)
+        return size
 
     async def differing(self, weights: Mapping[str, Any]) -> list[str]:
         """Names of the tensors in `weights` that a vLLM holds otherwise: what is wrong when log-probabilities differ."""
         path = self._folder / "compare.safetensors"
-        await asyncio.to_thread(_write, weights, path)
+        await asyncio.to_thread(write_weights, weights, path)
         try:
             answers = [await transport.call("turnwise_differing", str(path)) for transport in self.transports]
         finally:
@@ -291,7 +356,9 @@ class VLLMEngine:
         async with self._repairs.setdefault(transport.name, asyncio.Lock()):
             await transport.ready(self._patience_s)
             async with self._one_sync:
-                if self._label and await transport.labelled() != self._label:
+                if self._adapter is not None:
+                    await transport.adopt(self._adapter)
+                elif self._label and await transport.labelled() != self._label:
                     await self._load(transport, self._file, self._label)
                     self.stats.restored += 1
 
@@ -301,7 +368,7 @@ def _shared_memory() -> Path:
     return fast if fast.is_dir() else Path(tempfile.gettempdir())
 
 
-def _write(weights: Mapping[str, Any], path: Path) -> int:
+def write_weights(weights: Mapping[str, Any], path: Path) -> int:
     """A safetensors file in which tied weights stand once, under the name that comes first. Returns its bytes."""
     seen: set[int] = set()
     plain: dict[str, Tensor] = {}
@@ -310,5 +377,5 @@ def _write(weights: Mapping[str, Any], path: Path) -> int:
             seen.add(tensor.data_ptr())
             plain[name] = tensor.detach().to("cpu", copy=False).contiguous()
     with torch.no_grad():
-        save_file(plain, str(path))
+        save_file(plain, str(path), metadata={"format": "pt"})
     return path.stat().st_size

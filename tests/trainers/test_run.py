@@ -411,10 +411,10 @@ def test_every_key_of_a_recipe_is_read(tmp_path: Path):
 def test_metrics_are_kept_up_to_the_step_that_is_played_again(tmp_path: Path):
     book = Logbook(tmp_path)
     for step in range(5):
-        book.write(step, {"loss": float(step), "entropy": math.nan if step == 1 else 0.5})
+        book.write(step, {"loss": float(step), "entropy": math.nan if step == 1 else 0.5}, {})
     book.close()
     book = Logbook(tmp_path, resume=True, first=3)
-    book.write(3, {"loss": 30.0})
+    book.write(3, {"loss": 30.0}, {})
     book.close()
     kept = read_metrics(tmp_path / "metrics.jsonl")
     assert [(line["step"], line["loss"]) for line in kept] == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 30.0)]

@@ -1,0 +1,1 @@
+"""Which inference engine samples the rollouts; one back end a file."""

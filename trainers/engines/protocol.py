@@ -1,0 +1,48 @@
+"""What an engine of a recipe gives: the policy, ready to sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from transformers import PreTrainedModel
+
+from turnwise.agents.engine import Engine, Load
+
+__all__ = ["EngineChoice", "PolicyEngine"]
+
+
+class PolicyEngine(Engine, Protocol):
+    """An engine that samples the policy while it is trained."""
+
+    @property
+    def version(self) -> int:
+        """Of the weights in use."""
+        ...
+
+    @property
+    def sync_cost(self) -> tuple[int, float]:
+        """Bytes that left the trainer at the last change of weights, and seconds for which no token was sampled."""
+        ...
+
+    @property
+    def load(self) -> Load: ...
+
+    async def differing(self, weights: Mapping[str, Any]) -> list[str]:
+        """Names of the tensors in `weights` that the engine holds otherwise."""
+        ...
+
+
+class EngineChoice(Protocol):
+    """A frozen description of an engine; `build` makes it real."""
+
+    async def build(self, model: PreTrainedModel, folder: Path, *, concurrency: int, overlaps: bool) -> PolicyEngine:
+        """An engine with the model's architecture and its present weights.
+
+        Args:
+            folder: the run's, for what the engine has to find on disk.
+            concurrency: most episodes in flight.
+            overlaps: whether it samples while the learner changes `model`.
+        """
+        ...

@@ -1,0 +1,25 @@
+"""The embedded engine: the trainer's own model, in this process (`turnwise.agents.engines.torch`)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from turnwise.agents.engines.torch import TorchEngine
+
+__all__ = ["Torch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Torch:
+    """Continuous batching over any Hugging Face model, on a CPU or a GPU."""
+
+    max_batch: int = 0
+    """Most sequences decoded together; 0 is the recipe's concurrency."""
+
+    async def build(self, model: PreTrainedModel, folder: Path, *, concurrency: int, overlaps: bool) -> TorchEngine:
+        """An engine that samples while the learner changes its weights needs weights of its own."""
+        return TorchEngine(copy.deepcopy(model) if overlaps else model, max_batch=self.max_batch or concurrency)

@@ -1,0 +1,86 @@
+"""New weights to the engine, and the proof that they arrived.
+
+An engine that samples with other weights than the trainer believes looks healthy and learns nonsense: packed copies that are not
+refreshed, a cache of old keys, a name that is loaded nowhere. So after every sync the engine scores a probe text and so does the
+trainer; where they differ, and now and then anyway, all tensors are compared, and the run stops with the names of those that do.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from turnwise.errors import ConfigError, EngineFailure
+from turnwise.trainers.engines.protocol import PolicyEngine
+from turnwise.trainers.learner import Learner
+
+__all__ = ["Probe", "Synced", "sync"]
+
+_NAMED = 8  # most tensors that the message names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """How the weights of engine and trainer are compared."""
+
+    tokens: int = 32
+    """Length of the probe text; 0 never compares."""
+    tolerance: float = 0.01
+    """Largest difference of a token's log-probability, in nats. With float32 it stays below 1e-4; bfloat16 needs 0.1 and more."""
+    tensors_every: int = 50
+    """Syncs between two comparisons of all tensors, the first included; 0 is only where the probe differs."""
+
+    def __post_init__(self) -> None:
+        if self.tokens and self.tokens < 2:
+            raise ConfigError(f"probe.tokens: expected 0, or 2 and more, got {self.tokens}.")
+        if self.tolerance <= 0:
+            raise ConfigError(f"probe.tolerance: must be above 0, got {self.tolerance}.")
+
+    def ids(self, vocabulary: int) -> list[int]:
+        """The probe text: the same for every sync and run."""
+        return [int(i) for i in np.random.default_rng(0).integers(vocabulary, size=self.tokens)]
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a sync found and cost."""
+
+    metrics: dict[str, float]
+    """Bytes that left the trainer, and the probe's largest difference."""
+    seconds: dict[str, float]
+    """In all, and of these with no token sampled; they do not replay, so they are no metrics."""
+
+
+async def sync(engine: PolicyEngine, learner: Learner, probe: Probe) -> Synced:
+    """Give the engine the learner's weights and make sure that it has them.
+
+    Raises EngineFailure("weights") with the names of tensors that differ.
+    """
+    started = time.perf_counter()
+    weights = learner.weights()
+    await engine.update_weights(weights, learner.version)
+    size, paused = engine.sync_cost
+    seconds = {"sync": time.perf_counter() - started, "sync_paused": paused}
+    metrics = {"sync/bytes": float(size)}
+    if not probe.tokens:
+        return Synced(metrics, seconds)
+    ids = probe.ids(learner.vocabulary)
+    here, there = learner.score(ids), await engine.score(ids[:1], ids[1:])
+    worst = float(np.max(np.abs(np.subtract(here, there))))
+    due = probe.tensors_every and learner.version % probe.tensors_every == 1 % probe.tensors_every
+    if not worst <= probe.tolerance or due:  # a nan differs
+        names = await engine.differing(weights)
+        if names or not worst <= probe.tolerance:
+            raise EngineFailure("weights", _says(names, worst, probe.tolerance, learner.version))
+    return Synced(metrics | {"sync/probe_difference": worst}, seconds)
+
+
+def _says(names: list[str], worst: float, tolerance: float, version: int) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    which = f"these tensors differ: {', '.join(names[:_NAMED])}{more}" if names else "no tensor does: they compute differently"
+    return (
+        f"after the sync of version {version} engine and trainer differ by {worst:.2g} nats on the probe text, of at most "
+        f"{tolerance:g}; {which}. Samples of such an engine teach nothing. Rounding (bfloat16) bears a larger probe.tolerance."
+    )
