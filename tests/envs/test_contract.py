@@ -8,6 +8,8 @@ from turnwise.envs.registration import ids
 from turnwise.envs.testing import check_turn_env
 from turnwise.envs.testing.kit import PROBES, RULES
 
+NP = [env_id for env_id in ids() if env_id.startswith("turnwise/NP-")]
+"""One environment ten times: test_np.py has the expert on all levels and a thousand tasks without a twin."""
 TASKS = {
     "turnwise/CodeRepair-v0": 2,
     "turnwise/CodeWrite-v0": 2,
@@ -33,17 +35,20 @@ TASKS = {
     "turnwise/TextHouse-v0": 10,
     "turnwise/TowerOfHanoi-v0": 10,
     "turnwise/WordGuess-v0": 5,
-    **{env_id: 3 for env_id in ids() if env_id.startswith("turnwise/NP-")},
+    **dict.fromkeys(NP, 5),
 }
 """Train and test tasks per level that the expert plays; 50 where not said, fewer where each opens a session or builds a world."""
-PROBED = {env_id: 10 for env_id in ids() if env_id.startswith("turnwise/NP-")}
+PROBED = dict.fromkeys(NP, 10)
 """Tasks that each thoughtless policy plays, all levels together; 60 where not said."""
+DISTINCT = dict.fromkeys(NP, 100)
+"""Tasks that are compared; 1,000 where not said."""
 LEVELS = {
     "turnwise/CodeRepair-v0": (1, 3),
     "turnwise/CodeWrite-v0": (1, 3),
     "turnwise/MLEngineering-v0": (1, 2),
     "turnwise/MathTools-v0": (1, 3),
     "turnwise/SQL-v0": (1, 6),
+    **dict.fromkeys(NP, (1, 4)),
 }
 """All of them where not said; `python -m turnwise.envs.testing ID` checks all."""
 
@@ -54,7 +59,8 @@ MiniWoB plays other people's pages in the browser: test_miniwob.py has its share
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_contract(env_id: str) -> None:
-    report = check_turn_env(env_id, tasks=TASKS.get(env_id, 50), levels=LEVELS.get(env_id), rules=tuple(RULES))
+    tasks, distinct = TASKS.get(env_id, 50), DISTINCT.get(env_id, 1000)
+    report = check_turn_env(env_id, tasks=tasks, levels=LEVELS.get(env_id), distinct=distinct, rules=tuple(RULES))
     assert len(report.seen) == len(RULES)
 
 

@@ -1,5 +1,7 @@
 """turnwise/NP-*-v0: proposals as text, verdicts, rewards, the expert and the rules of thumb, over all ten problems."""
 
+import json
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -177,7 +179,14 @@ def test_the_expert_goes_on_from_anywhere_and_in_what_turns_are_left(env_id: str
         assert (total, terminated) == (1.0, True)
 
 
-TRIVIAL = {
+@pytest.mark.parametrize("env_id", IDS)
+def test_a_thousand_instances_are_all_different(env_id: str) -> None:
+    env, draws = made(env_id), Draws(np.random.default_rng(0))
+    instances = [json.dumps(env.draw(draws, level)[0]) for level in env.levels for _ in range(200)]
+    assert len(set(instances)) == 1000
+
+
+TRIVIAL: dict[str, Callable[[int], list[Any]]] = {
     "one list of all": lambda n: [range(1, n + 1)],
     "all, backwards": lambda n: [range(n, 0, -1)],
     "a list for each": lambda n: [[i] for i in range(1, n + 1)],
