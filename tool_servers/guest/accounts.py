@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from turnwise.tool_servers.guest.cgroups import Group, Pace
+from turnwise.tool_servers.guest.cgroups import Counter, Group, Pace
 from turnwise.tool_servers.guest.files import BadPath
 from turnwise.tool_servers.guest.member import Member
 from turnwise.tool_servers.guest.meter import Meter, Process
@@ -42,11 +42,15 @@ class Accounts:
         group: Group | None,
         folder: str | None,
         members: Mapping[int, Member],
+        counter: Counter | None,
     ) -> None:
         """`nursery`: whose children sessions' first processes are, 0 if they are init's, and the name of init's pid namespace;
-        `folder`: the work folder if no file system of its own bounds it; `members`: the family's, as they come and go."""
+        `folder`: the work folder if no file system of its own bounds it; `members`: the family's, as they come and go;
+        `counter`: of a container that holds nothing else."""
         self._meter, self._init, self._group, self._folder, self._members = meter, init, group, folder, members
         self._nursery, self._ours = nursery
+        self._counter, self._before_ms = counter, 0.0
+        self._before_ms = self._container_ms()
         self._foreign = set[int]()
         """Children of the nursery that are in another family."""
         self.forked = False
@@ -281,7 +285,13 @@ class Accounts:
         family is that of every session; what ended and nobody waited for is lost."""
         if self._group and not self.forked and (used := self._group.cpu_ms()) is not None:
             return used
+        if self._counter:
+            return self._container_ms() - self._before_ms
         return member.spent_ms + sum(p.cpu_ms for p in processes) + (0.0 if self.forked else self._reaped_ms)
+
+    def _container_ms(self) -> float:
+        """All but what this supervisor itself used."""
+        return self._counter.ms() - time.process_time() * 1000 if self._counter else 0.0
 
     def _resident(self, processes: list[Process]) -> int:
         """Bytes, shared pages counted once, where the kernel tells; else the plain sum. Looking into the processes one by one

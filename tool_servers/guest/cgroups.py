@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-__all__ = ["PREFIX", "Group", "Groups", "Pace", "discard", "find_groups", "leftovers"]
+__all__ = ["PREFIX", "Counter", "Group", "Groups", "Pace", "container_counter", "discard", "find_groups", "leftovers"]
 
 _MEMORY = {1: "memory.limit_in_bytes", 2: "memory.max"}
 _ANONYMOUS = {1: "rss", 2: "anon"}
@@ -59,12 +59,25 @@ def _read(folder: int, name: str) -> str:
         os.close(fd)
 
 
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """CPU that a group has used, its file held open."""
+
+    fd: int
+    version: int
+
+    def ms(self) -> float:
+        used = int(os.pread(self.fd, 4096, 0).removeprefix(b"usage_usec ").split(None, 1)[0])
+        return used / (1e6 if self.version == 1 else 1e3)
+
+
 class Group:
     """The control group of one session."""
 
     def __init__(self, groups: "Groups", name: str) -> None:
         self.groups, self.name = groups, name
-        self._events = self._used = self._tasks = -1
+        self._events = self._tasks = -1
+        self._used: Counter | None = None
         self._pace = Pace.USUAL
 
     def add(self, pid: int) -> None:
@@ -96,13 +109,11 @@ class Group:
 
     def cpu_ms(self) -> float | None:
         """CPU of all processes that ever were in it, also of those that nobody waited for; None if the kernel does not count."""
-        if (folder := self.groups.folders.get(_COSTS)) is None:
-            return None
-        version = self.groups.version
-        if self._used < 0:
-            self._used = os.open(f"{self.name}/{_USED[version]}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-        used = int(os.pread(self._used, 4096, 0).removeprefix(b"usage_usec ").split(None, 1)[0])
-        return used / (1e6 if version == 1 else 1e3)
+        if self._used is None and (folder := self.groups.folders.get(_COSTS)) is not None:
+            version = self.groups.version
+            fd = os.open(f"{self.name}/{_USED[version]}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+            self._used = Counter(fd, version)
+        return self._used.ms() if self._used else None
 
     def anonymous(self) -> int:
         """Bytes of memory that belong to no file, each page counted once."""
@@ -253,6 +264,15 @@ def _candidates() -> Iterator[tuple[int, dict[str, Path]]]:
     if all(controller in places for controller in _WANTED):
         yield 1, places
         yield 1, {controller: places[controller] for controller in _WANTED}
+
+
+def container_counter() -> Counter | None:
+    """Of the container that we are in, where it shows its control group, which it may not change; None where it does not."""
+    for version, options, _, point in sorted(_mounts(), key=lambda mount: mount[0]):
+        if version == 2 or _COSTS in options:
+            with contextlib.suppress(OSError):
+                return Counter(os.open(f"{point}/{_USED[version]}", os.O_RDONLY | os.O_CLOEXEC), version)
+    return None
 
 
 def find_groups(name: str) -> Groups | None:

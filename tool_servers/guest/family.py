@@ -14,7 +14,7 @@ from typing import Any
 
 from turnwise.tool_servers.guest import files
 from turnwise.tool_servers.guest.accounts import Accounts
-from turnwise.tool_servers.guest.cgroups import Group, Pace
+from turnwise.tool_servers.guest.cgroups import Group, Pace, container_counter
 from turnwise.tool_servers.guest.channel import receive, send
 from turnwise.tool_servers.guest.frames import FrameError, packed
 from turnwise.tool_servers.guest.init import Init
@@ -82,7 +82,8 @@ class Family:
         fds, self._walls = fds[:3], fds[3:]
         nursery = (self._builders.parent, self._name_of(self._walls[-1])) if self._builders else (0, "")
         folder = None if self._builders else self._folder
-        self.accounts = Accounts(self._meter, self._init, nursery, self._group, folder, self.members)
+        counter = container_counter() if self._plan.contained else None
+        self.accounts = Accounts(self._meter, self._init, nursery, self._group, folder, self.members, counter)
         if self._group:
             self._group.add(self._init)
         return self._add(fds, bounds, Pipes.make())

@@ -30,6 +30,8 @@ class Plan:
     """Name -> host path of a folder that a session sees at `SHARED`/name if it asks for it."""
     group: str = ""
     """Name of the cgroup that sessions' groups go into; "" for none."""
+    contained: bool = False
+    """Whether we are in a container that holds nothing else: what it uses is the session's."""
     first_user: int = 0x70000000
     """As root, a session runs as user `first_user` + process id of its supervisor: no two that share a kernel share one."""
 

@@ -105,6 +105,7 @@ def _plan(profile: str, landlock: bool, users: tuple[int, int]) -> Plan:
         imports=known.imports,
         sites=(f"{_HOME}/packages",),
         readable=_READABLE,
+        contained=True,
         first_user=first + int.from_bytes(os.urandom(4)) % most,
     )
 
