@@ -38,6 +38,9 @@ class EpisodeSession(Generic[S]):
             with contextlib.suppress(SandboxFailure):  # it is gone, which is what was wanted
                 session.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_session": None}  # a session stays where it is; a pickled copy opens its own at first use
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))
         twin.__dict__.update(self.__dict__)

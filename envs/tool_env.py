@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from typing_extensions import override
 
@@ -89,6 +89,15 @@ class ToolEnv(TurnEnv):
                 named[tool.name] = (tool, owner)
             self._found = named
         return self._found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_found": {}}  # functions that became tools have no name of their own to be pickled by
+
+    @override
+    def fork(self) -> Self:
+        twin = super().fork()
+        twin._found = self._found
+        return twin
 
     @override
     def begin(self, task: Task) -> str:

@@ -75,6 +75,13 @@ class Databases(ABC):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            return {**self.__dict__, "_lock": None, "_made": [*self._made]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
 
 class GeneratedDatabases(Databases):
     """Of a generated task; equal tasks, equal databases."""
