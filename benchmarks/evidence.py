@@ -23,7 +23,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from evidence_arenas import ARENAS, METHODS, Arena, Method
-from evidence_table import write
+from evidence_table import CURVE, write
 
 from turnwise.agents.agent import ModelAgent
 from turnwise.agents.chat import ChatTemplate
@@ -53,7 +53,7 @@ WARM = HERE.parent / "runs" / "evidence"
 VOCABULARY = 1024
 POINTS = 6
 """Points of a learning curve after the start, at equal shares of the budget."""
-CURVE_TASKS, FINAL_TASKS = 64, 256
+FINAL_TASKS = 256
 LOGGED = ("groups_zero_variance", "reward_std", "entropy", "turns", "advantage_zero", "grad_norm", "invalid_actions")
 
 
@@ -179,7 +179,7 @@ class Run:
             share = max(spent.tokens / tokens, spent.tool_calls / tool_calls)
             if share < 1 and share * POINTS < len(points):
                 continue
-            points.append(await self.point(spent, step.index + 1, FINAL_TASKS if share >= 1 else CURVE_TASKS))
+            points.append(await self.point(spent, step.index + 1, FINAL_TASKS if share >= 1 else CURVE))
             logs.append({n: sum(m.get(n, 0.0) for m in recent) / len(recent) for n in LOGGED if n in recent[-1]})
             recent = []
             if share >= 1:

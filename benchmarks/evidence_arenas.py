@@ -97,8 +97,8 @@ ARENAS: dict[str, Arena] = {
         env=EnvChoice(id="turnwise/Lookup-v0", difficulty=(2,), kwargs={"style": "terse", "instructions": False, "max_turns": 5}),
         teacher="turnwise.envs.search.lookup:novice_action",
         demonstrations=8000,
-        tokens=200_000,
-        tool_calls=14_000,
+        tokens=280_000,
+        tool_calls=20_000,
     ),
     "long": Arena(
         env=EnvChoice(id="turnwise/Lookup-v0", difficulty=(5,), kwargs={"style": "terse", "instructions": False}),
@@ -114,16 +114,9 @@ _TREE = ("rollout=tree", "advantage=tree", "packing=tree")
 
 METHODS: dict[str, Method] = {
     "grpo": Method(recipe="quickstart"),
-    "arpo_half": Method(
-        recipe="arpo", overrides=("rollout.initial=2", "rollout.width=3", "rollout.base=0.8"), calls=0.5, arenas=("lookup",)
-    ),
-    "branching_half": Method(
-        recipe="arpo",
-        overrides=("rollout.initial=2", "rollout.width=3", "rollout.base=0.8", "advantage=tree"),
-        calls=0.5,
-        arenas=("lookup",),
-    ),
+    "arpo_half": Method(recipe="arpo", overrides=("rollout.initial=2", "rollout.width=3"), calls=0.5, arenas=("lookup",)),
     "trloo_ig": Method(recipe="igpo", overrides=("advantage=trloo",)),
+    "grpo_ig": Method(recipe="igpo", overrides=("advantage=grpo",)),
     "igpo": Method(recipe="igpo"),
     "gigpo": Method(recipe="gigpo"),
     "turn_gae": Method(recipe="odysseus", overrides=("transform=[]",)),

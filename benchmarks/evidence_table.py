@@ -14,10 +14,12 @@ from evidence_arenas import ARENAS, METHODS
 
 from turnwise.agents.statistics import wilson
 
-__all__ = ["area", "interval", "tables", "write"]
+__all__ = ["CURVE", "area", "at", "interval", "table", "tables", "write"]
 
 Run = Mapping[str, Any]
 BASELINE = "grpo"
+CURVE = 64
+"""Tasks of a point of the curve."""
 T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 """Two-sided 95 % points of Student's t by degrees of freedom."""
 
@@ -31,6 +33,15 @@ def area(run: Run, tokens: int) -> float:
     points = [(min(p["tokens"], tokens), success(p)) for p in run["points"]]
     points.append((tokens, points[-1][1]))
     return sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairwise(points)) / tokens
+
+
+def at(run: Run, tokens: int) -> float:
+    """Success after that many sampled tokens, straight between points."""
+    points = [(p["tokens"], success(p)) for p in run["points"]]
+    for (before, low), (after, high) in pairwise(points):
+        if tokens <= after:
+            return low + (high - low) * (tokens - before) / (after - before)
+    return points[-1][1]
 
 
 def interval(values: Sequence[float]) -> str:
@@ -81,6 +92,25 @@ def table(arena: str, runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
+def on_a_share(runs: Sequence[Run]) -> list[str]:
+    """A sentence about each method that may spend only a share of the tool calls: against the baseline at as many tokens."""
+    base = {run["seed"]: run for run in runs if run["method"] == BASELINE}
+    lines: list[str] = []
+    for name, method in METHODS.items():
+        own = {run["seed"]: run for run in runs if run["method"] == name and run["seed"] in base}
+        if method.calls < 1 and own:
+            ends = {seed: run["points"][-1] for seed, run in own.items()}
+            even = [success(end) - at(base[seed], end["tokens"]) for seed, end in ends.items()]
+            whole = [success(end) - success(base[seed]["points"][-1]) for seed, end in ends.items()]
+            share = fmean(end["tool_calls"] / base[seed]["points"][-1]["tool_calls"] for seed, end in ends.items())
+            lines.append(
+                f"`{name}` spent {share:.0%} of `{BASELINE}`'s tool calls. Against `{BASELINE}` after as many sampled tokens "
+                f"(between points of {CURVE} tasks) its success differs by {interval(even)}, against the end of `{BASELINE}`'s "
+                f"whole budget by {interval(whole)}."
+            )
+    return lines
+
+
 def tables(folder: Path) -> str:
     """All arenas that have results, with where they started."""
     runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
@@ -92,7 +122,7 @@ def tables(folder: Path) -> str:
             begun = {run["seed"]: success(run["points"][0]) for run in own if run["method"] == BASELINE}
             start = f"After the warm-start: {interval(list(begun.values()))}." if begun else ""
             budget = f"Budget of a run: {ARENAS[arena].tokens:,} sampled tokens, {ARENAS[arena].tool_calls:,} tool calls."
-            parts.append(f"### `{arena}`\n\n{budget} {start}\n\n{table(arena, own)}")
+            parts += [f"### `{arena}`", f"{budget} {start}".strip(), table(arena, own), *on_a_share(own)]
     return "\n\n".join(parts)
 
 
