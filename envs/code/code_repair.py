@@ -1,9 +1,10 @@
 """turnwise/CodeRepair-v0: find the bugs in a Python function, with Python at hand, and mend them.
 
-The functions and their tests are those of turnwise/CodeWrite-v0, with bugs as people make them: an operator or comparison for
-another, off by one, a wrong start, min for max, a branch that is missing, statements in the wrong order, a loop that stops early,
-an empty list that became a default argument and is shared by all calls. Each bug alone fails a hidden test; without any of them
-all tests pass. The description says what the function should do, and the three examples are right.
+The functions and their tests are made as those of turnwise/CodeWrite-v0, with bugs as people make them: an operator or comparison
+for another, off by one, a wrong start, min for max, a branch that is missing, statements in the wrong order, a loop that stops
+early, an empty list that became a default argument and is shared by all calls. Each bug alone fails a hidden test; without any of
+them all tests pass. The description says what the function should do, and the three examples are right. A reset searches for such
+bugs: it runs the tests on one candidate after the other, 2 to 50 milliseconds from level 1 to 6.
 
 `run` is a Python session in a sandbox in which the function, as it was given, is defined; variables stay from call to call. The
 answer is the whole mended function, in <answer>...</answer> or in a ```python block; the tests run in another session

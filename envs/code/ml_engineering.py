@@ -29,6 +29,8 @@ test tasks a level; always exactly these):
       5      5         7              140              20
       6      6         8              160              22
 
+A reset searches for data on which every part is worth something, by fitting the models: 10 to 40 milliseconds.
+
 Idea: reinforcement learning for machine-learning engineers, with durations and partial credit (arXiv 2509.01684); there the marks
 are printed by the agent's program, here they are seen from outside.
 """

@@ -1,7 +1,7 @@
 """An environment survives pickling at any point, as Gymnasium's own tests ask of every environment."""
 
 import pickle
-from typing import cast
+from typing import Any, cast
 
 import gymnasium
 import pytest
@@ -29,7 +29,7 @@ def copied(env: TurnEnv) -> TurnEnv:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_pickled_copy_goes_on_alike(name: str) -> None:
-    options = {"needs": "process"} if name == "SQL" else {}
+    options: dict[str, Any] = {"needs": "process"} if name == "SQL" else {}
     env = cast(TurnEnv, gymnasium.make(f"turnwise/{name}-v0", **options).unwrapped)
     twin = copied(env)
     assert data_equivalence(env.reset(seed=3), twin.reset(seed=3))
