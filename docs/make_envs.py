@@ -239,18 +239,23 @@ def index() -> str:
     return "\n".join(rows) + "\n"
 
 
+def measurements() -> dict[str, Any]:
+    return json.loads(LEVELS.read_text(encoding="utf-8")) if LEVELS.exists() else {}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", nargs="*", metavar="NAME", help="measure all ids, or these")
     parser.add_argument("--tasks", type=int, default=TASKS)
     options = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
-    measured: dict[str, Any] = json.loads(LEVELS.read_text(encoding="utf-8")) if LEVELS.exists() else {}
+    measured = measurements()
     for env_id in sorted(BUILT_IN):
         if options.measure is not None and (not options.measure or name_of(env_id) in options.measure):
             env = made(TWINS.get(env_id, env_id))
-            measured[env_id] = measure(env, options.tasks)
+            found = measure(env, options.tasks)
             env.close()
+            measured = measurements() | {env_id: found}  # others may have measured meanwhile
             lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(measured[key])}" for key in sorted(measured) if key in BUILT_IN)
             LEVELS.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
     for env_id in sorted(BUILT_IN):
