@@ -95,7 +95,7 @@ _RULES = (
 class MiniWoB(ToolEnv):
     """Rewards as above; without `tasks`, episodes are of the pages of the level, of those that there is an expert for.
 
-    tasks: name or names of pages; each is played at its own level.
+    tasks: name or names of pages, played at whatever level.
     decay: whether the reward is the one that falls with time.
     step_ms: how far an action moves the page's clock.
     boxes: whether it is said where each mark is, and not only where that is needed.
