@@ -25,6 +25,7 @@ problem, 1982 (the bound).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -234,7 +235,8 @@ def _orders(shop: Shop, sequence: Sequence[tuple[int, int]]) -> Proposal:
     return tuple([tuple(jobs) for jobs in orders])
 
 
-def _starts(shop: Shop, orders: Proposal) -> list[list[int]]:
+@lru_cache(maxsize=8)  # feasibility, value and picture ask for the same plan in turn
+def _starts(shop: Shop, orders: Proposal) -> tuple[tuple[int, ...], ...]:
     """For each job when its parts start, as many as can when each waits for its machine's order."""
     starts, job_free = [list[int]() for _ in shop], [0] * len(shop)
     machine_free, done = [0] * len(orders), [0] * len(orders)
@@ -251,4 +253,4 @@ def _starts(shop: Shop, orders: Proposal) -> list[list[int]]:
                 starts[j].append(start)
                 done[machine] += 1
                 going = True
-    return starts
+    return tuple([tuple(times) for times in starts])

@@ -92,8 +92,11 @@ class MaxSAT(ProposeAndImprove[Formula]):
 
     @override
     def value(self, instance: Formula, proposal: Proposal) -> int:
-        true = frozenset(proposal[0])
-        return sum([true.isdisjoint(clause) for clause in instance.clauses])
+        return len(self._broken(instance, proposal))
+
+    def _broken(self, instance: Formula, proposal: Proposal) -> list[tuple[int, ...]]:
+        breaks = frozenset(proposal[0]).isdisjoint
+        return [clause for clause in instance.clauses if breaks(clause)]
 
     @override
     def named(self, value: int) -> str:
@@ -101,10 +104,8 @@ class MaxSAT(ProposeAndImprove[Formula]):
 
     @override
     def report(self, instance: Formula, proposal: Proposal, value: int) -> str:
-        true = frozenset(proposal[0])
-        left = [_shown(clause) for clause in instance.clauses if true.isdisjoint(clause)]
-        more = ", ..." if value > _SHOWN else ""
-        return f"{value} unsatisfied: {', '.join(left[:_SHOWN])}{more}" if left else "all satisfied"
+        left = [_shown(clause) for clause in self._broken(instance, proposal)[:_SHOWN]]
+        return f"{value} unsatisfied: {', '.join(left)}{', ...' if value > _SHOWN else ''}" if left else "all satisfied"
 
     @override
     def to_beat(self, instance: Formula) -> int:

@@ -17,18 +17,20 @@ Proposal = tuple[tuple[int, ...], ...]
 MAX_NUMBERS = 1000
 """Numbers of one proposal."""
 _AS_LISTS = str.maketrans(",\n[](){}|", " ;;;;;;;;")
-_NUMBER = re.compile(r"-?[0-9]{1,4}", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,4}")
+_NUMBERS = re.compile(r"[\s;]*(?:-?[0-9]{1,4}(?:[\s;]+|$))*")
 _SHOWN = 5
 
 
 def read_proposal(text: str) -> Proposal | str:
     """The lists in `text`, or what is wrong with it."""
-    lists = [part.split() for part in text.replace("->", " ").translate(_AS_LISTS).split(";")]
+    plain = text.replace("->", " ").translate(_AS_LISTS)
+    lists = [part.split() for part in plain.split(";")]
     if sum(map(len, lists)) > MAX_NUMBERS:
         return f"A proposal has at most {MAX_NUMBERS} numbers."
-    for word in (word for words in lists for word in words):
-        if _NUMBER.fullmatch(word) is None:
-            return f"{word[:20]!r} is no whole number of up to 4 digits."
+    if _NUMBERS.fullmatch(plain) is None:
+        word = next(word for words in lists for word in words if _NUMBER.fullmatch(word) is None)
+        return f"{word[:20]!r} is no whole number of up to 4 digits."
     proposal = tuple(tuple(map(int, words)) for words in lists if words)
     return proposal or "There is no number in the proposal."
 
