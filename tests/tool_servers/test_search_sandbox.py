@@ -86,7 +86,7 @@ def test_a_call_runs_once(index: DiskIndex) -> None:
         again = await asyncio.gather(*(session.call(2, "open", {"id": "nile"}) for _ in range(5)))
         assert all(result is again[0] for result in again)
         for wrong in (4, 0, -1):
-            with pytest.raises(ConfigError, match="expected call 3"):
+            with pytest.raises(ConfigError, match="must be 3"):
                 await session.call(wrong, "search", {"query": "x"})
         await session.call(3, "search", {"query": "x"})
         over = await session.call(4, "search", {"query": "x"})

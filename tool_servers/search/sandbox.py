@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, ClassVar, Self
 
 from turnwise.errors import ConfigError, SandboxFailure
+from turnwise.tool_servers.sandbox.ledger import Ledger
 from turnwise.tool_servers.sandbox.protocol import Level, Session, SessionSpec, Status, ToolResult, Usage
 from turnwise.tool_servers.search.index import MAX_HITS, SearchIndex
 
@@ -78,7 +79,7 @@ class SearchSandbox:
         known = self._sessions.get(spec.id)
         if known is not None and known.spec != spec:
             raise ConfigError(f"search session {spec.id!r}: it is open with another spec; take another id.")
-        return known or self.started(spec, {})
+        return known or self.started(spec, Ledger(spec.id, spec.limits.calls))
 
     async def close(self) -> None:
         for session in list(self._sessions.values()):
@@ -91,9 +92,9 @@ class SearchSandbox:
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    def started(self, spec: SessionSpec, results: Mapping[int, ToolResult]) -> SearchSession:
-        """A session that already has these results."""
-        session = SearchSession(self, spec, results, self._clock)
+    def started(self, spec: SessionSpec, ledger: Ledger) -> SearchSession:
+        """A session that has made these calls."""
+        session = SearchSession(self, spec, ledger, self._clock)
         self._sessions[spec.id] = session
         return session
 
@@ -130,14 +131,11 @@ class SearchSandbox:
 
 
 class SearchSession:
-    """A handle: calls are counted, their results stored."""
+    """A handle: calls are counted, their last results stored."""
 
-    def __init__(
-        self, sandbox: SearchSandbox, spec: SessionSpec, results: Mapping[int, ToolResult], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, sandbox: SearchSandbox, spec: SessionSpec, ledger: Ledger, clock: Callable[[], float]) -> None:
         self.spec, self.used_at = spec, clock()
-        self._sandbox, self._results, self._clock = sandbox, dict(results), clock
-        self._turn = asyncio.Lock()
+        self._sandbox, self._ledger, self._clock = sandbox, ledger, clock
         self._closed = False
 
     @property
@@ -145,23 +143,17 @@ class SearchSession:
         return self.spec.id
 
     async def call(self, seq: int, tool: str, arguments: Mapping[str, Any], *, wall_s: float | None = None) -> ToolResult:
-        async with self._turn:
-            self._check_open()
-            self.used_at = self._clock()
-            if seq in self._results:
-                return self._results[seq]
-            if seq != len(self._results) + 1:
-                raise ConfigError(f"search session {self.id!r}: expected call {len(self._results) + 1} or one made, got {seq}.")
-            result = await self._made(seq, tool, arguments, min(wall_s or self.spec.limits.wall_s, self.spec.limits.wall_s))
-            self._results[seq] = result
-            return result
+        self._check_open()
+        self.used_at = self._clock()
+        most = self.spec.limits.wall_s
+        return await self._ledger.once(seq, lambda: self._made(tool, arguments, min(wall_s or most, most)))
 
     async def fork(self, ids: Sequence[str]) -> list[Session]:
         self._check_open()
         if len(set(ids)) != len(ids) or any(map(self._sandbox.knows, ids)):
             raise ConfigError(f"search session {self.id!r}: expected a new id for each fork, got {list(ids)}.")
         specs = [SessionSpec(i, "search", self.spec.limits, seed=self.spec.seed, lease_s=self.spec.lease_s) for i in ids]
-        return [self._sandbox.started(spec, self._results) for spec in specs]
+        return [self._sandbox.started(spec, self._ledger.fork(spec.id)) for spec in specs]
 
     async def put(self, path: str, data: bytes) -> None:
         raise ConfigError(f"search session {self.id!r}: it has no files, so {path!r} cannot be written.")
@@ -177,19 +169,17 @@ class SearchSession:
         if self._closed:
             raise SandboxFailure("closed", f"search session {self.id!r} is closed")
 
-    async def _made(self, seq: int, tool: str, arguments: Mapping[str, Any], wall_s: float) -> ToolResult:
-        if seq > self.spec.limits.calls:
-            return ToolResult(Status.QUOTA, err=f"The {self.spec.limits.calls} calls of this session are used up.", seq=seq)
+    async def _made(self, tool: str, arguments: Mapping[str, Any], wall_s: float) -> ToolResult:
         begun = time.perf_counter()
         try:
             value = await asyncio.wait_for(self._sandbox.answer(tool, arguments), wall_s)
         except _Wrong as error:
-            return ToolResult(Status.ERROR, err=str(error), seq=seq)
+            return ToolResult(Status.ERROR, err=str(error))
         except TimeoutError:
-            return ToolResult(Status.TIMEOUT, err=f"The search took longer than {wall_s:g} s; use fewer words.", seq=seq)
+            return ToolResult(Status.TIMEOUT, err=f"The search took longer than {wall_s:g} s; use fewer words.")
         except Exception as error:  # the boundary: whatever breaks below is the index, never the model
             raise SandboxFailure("search", f"{tool}: {type(error).__name__}: {error}") from error
-        return ToolResult(Status.OK, value=value, usage=Usage(wall_ms=1e3 * (time.perf_counter() - begun)), seq=seq)
+        return ToolResult(Status.OK, value=value, usage=Usage(wall_ms=1e3 * (time.perf_counter() - begun)))
 
 
 def _whole(arguments: Mapping[str, Any], name: str, default: int, most: int | None) -> int:
