@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
-from turnwise.envs.platformer.course import HEIGHT, SOLID, Course
+from turnwise.envs.platformer.course import SOLID, Course
 
-__all__ = ["Landmark", "landmarks"]
+__all__ = ["Landmark", "landmarks", "told"]
+
+Landmark = tuple[int, int, str, int, int]
+"""First and last column, what it is, its height, and for steps and drops by how much."""
 
 _THINGS = re.compile(r"\^+|=+|C|F")
-_WORDS = {"^": "spikes", "C": "checkpoint", "F": "flag"}
-
-
-class Landmark(NamedTuple):
-    first: int
-    last: int
-    """Columns."""
-    text: str
+_WORDS = {"^": "spikes", "C": "checkpoint", "F": "flag", "=": "platform"}
 
 
 def landmarks(course: Course) -> list[Landmark]:
@@ -25,15 +20,20 @@ def landmarks(course: Course) -> list[Landmark]:
     found = [*_ground(course), *_roofs(course)]
     for row, line in enumerate(reversed(course.rows)):
         for match in _THINGS.finditer(line):
-            first, last = match.start(), match.end() - 1
-            sign = match[0][0]
-            what = f"platform at height {row + 1}" if sign == "=" else _WORDS[sign]
-            found.append(Landmark(first, last, f"{what}, {_columns(first, last)}"))
+            first, after = match.span()
+            found.append((first, after - 1, _WORDS[line[first]], row + 1, 0))
     return sorted(found)
 
 
-def _columns(first: int, last: int) -> str:
-    return f"columns {first} to {last}" if last > first else f"column {first}"
+def told(landmark: Landmark) -> str:
+    """One of them in words."""
+    first, last, what, height, by = landmark
+    columns = f"columns {first} to {last}" if last > first else f"column {first}"
+    if what == "pit":
+        return f"pit, {columns}, its far side at height {height}"
+    if by:
+        return f"{what} {by} at {columns} to height {height}"
+    return f"{what} at height {height}, {columns}" if what in ("platform", "roof") else f"{what}, {columns}"
 
 
 def _ground(course: Course) -> list[Landmark]:
@@ -42,25 +42,21 @@ def _ground(course: Course) -> list[Landmark]:
     for column, after in zip(edges, [*edges[1:], course.width - 1], strict=True):
         before, now = ground[column - 1], ground[column]
         if not now:
-            found.append(
-                Landmark(column, after - 1, f"pit, {_columns(column, after - 1)}, its far side at height {ground[after]}")
-            )
+            found.append((column, after - 1, "pit", ground[after], 0))
         elif before:
-            what = f"step up {now - before}" if now > before else f"drop {before - now}"
-            found.append(Landmark(column, column, f"{what} at column {column} to height {now}"))
+            found.append((column, column, "step up" if now > before else "drop", now, abs(now - before)))
     return found
 
 
 def _roofs(course: Course) -> list[Landmark]:
     """Ground above air, over one's head."""
-    found, width, grid = list[Landmark](), course.width, course.grid
-    heights: list[tuple[int, int]] = []
+    found, width = list[Landmark](), course.width
+    first = last = row = -1
     for column in course.roofed:
-        row = next(row for row in range(course.ground[column], HEIGHT) if grid[row * width + column] == SOLID)
-        heights.append((column, row))
-    while heights:
-        first, row = last, _ = heights.pop(0)
-        while heights and heights[0] == (last + 1, row):
-            last = heights.pop(0)[0]
-        found.append(Landmark(first, last, f"roof at height {row}, {_columns(first, last)}"))
-    return found
+        over = course.grid[column::width].index(SOLID, course.ground[column])
+        if (column, over) != (last + 1, row):
+            if last >= 0:
+                found.append((first, last, "roof", row, 0))
+            first, row = column, over
+        last = column
+    return [*found, (first, last, "roof", row, 0)] if last >= 0 else found

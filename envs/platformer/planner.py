@@ -9,6 +9,7 @@ first and the ticks second. What it found is kept; it searches again where play 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from copy import copy
 from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple
@@ -58,6 +59,9 @@ class Planner:
             [(cell % course.width, 1 << bit, cell // course.width) for cell, bit in course.coins.items()] if coins else []
         )
         self._plan: dict[Body, Command] = {}
+
+    def __deepcopy__(self, memo: object) -> Planner:
+        return copy(self)  # what it refers to is replaced, never changed
 
     def next(self, body: Body) -> Command:
         """The first command of a way from here to a safe place nearer to the flag; where there is none, of what comes nearest."""

@@ -55,14 +55,16 @@ _TURNS = 4
 
 
 class Platformer(TurnEnv):
-    """Reward 1 at the flag, else 0; two more terms can be asked for, which are progress and never exceed solving.
+    """Reward 1 at the flag, else 0; two more terms can be asked for, which are progress.
+
+    They never exceed solving: p and c below are together at most 1.
 
     lives: attempts; who dies goes on from the last checkpoint passed, after the last life the episode is over.
     commands_per_turn: how many commands one reply may hold.
     image: whether observations are {"text": str, "image": uint8[240, 440, 3]}.
     text_view: whether the text shows the course; without it (for image=True) it only says what happened.
-    progress_reward: p of 0 to 1; the term `progress` pays p times the share of the way by which one got farther than ever before.
-    coin_reward: c of 0 to 1; the term `coins` pays c times the share of all coins with each coin. With 0 there are no coins.
+    progress_reward: p; the term `progress` pays p times the share of the way by which one got farther than ever before.
+    coin_reward: c; the term `coins` pays c times the share of all coins with each coin. With 0 there are no coins.
     """
 
     metadata: dict[str, Any] = {**TurnEnv.metadata, "render_modes": ["ansi", "rgb_array"]}  # noqa: RUF012  (Gymnasium's)
@@ -86,9 +88,11 @@ class Platformer(TurnEnv):
         for name, value, most in (("lives", lives, 9), ("commands_per_turn", commands_per_turn, 20)):
             if type(value) is not int or not 1 <= value <= most:
                 raise ConfigError(f"Platformer: {name} must be an int from 1 to {most}, got {value!r}.")
-        for name, share in (("progress_reward", progress_reward), ("coin_reward", coin_reward)):
-            if not 0.0 <= share <= 1.0:
-                raise ConfigError(f"Platformer: {name} must be from 0 to 1, so that it never exceeds solving; got {share!r}.")
+        if not (progress_reward >= 0.0 and coin_reward >= 0.0 and progress_reward + coin_reward <= 1.0):
+            raise ConfigError(
+                "Platformer: progress_reward and coin_reward must be at least 0 and together at most 1, so that they never "
+                f"exceed solving; got {progress_reward!r} and {coin_reward!r}."
+            )
         if not (text_view or image):
             raise ConfigError("Platformer: text_view=False needs image=True, else there is nothing to see.")
         self.lives, self.commands_per_turn = lives, commands_per_turn

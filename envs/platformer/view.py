@@ -7,7 +7,7 @@ from functools import cache
 from typing import NamedTuple
 
 from turnwise.envs.platformer.course import HEIGHT, TILE, Course, Patrol
-from turnwise.envs.platformer.landmarks import landmarks
+from turnwise.envs.platformer.landmarks import landmarks, told
 from turnwise.envs.platformer.physics import TALL, WIDE, Body, stands
 
 __all__ = ["BEHIND", "COLUMNS", "SIGNS", "View", "Window"]
@@ -47,7 +47,7 @@ class View:
         self._lasts = [0] * len(self._landmarks)
         furthest = 0
         for index, landmark in enumerate(self._landmarks):
-            furthest = self._lasts[index] = max(furthest, landmark.last)
+            furthest = self._lasts[index] = max(furthest, landmark[1])
         self._rows = [row.ljust(COLUMNS).encode() for row in course.rows]
         self._windows: dict[int, Window] = {}
         self._ahead: dict[int, tuple[int, str]] = {}
@@ -120,8 +120,8 @@ class View:
         if found is None:
             end = window.first + COLUMNS
             start = bisect_right(self._lasts, column)
-            things = [mark for mark in self._landmarks[start : start + 9] if mark.last > column and mark.first < end][:_THINGS]
-            found = (things[0].first * TILE, "; ".join(mark.text for mark in things)) if things else (0, "")
+            things = [mark for mark in self._landmarks[start : start + 9] if mark[1] > column and mark[0] < end][:_THINGS]
+            found = (things[0][0] * TILE, "; ".join(map(told, things))) if things else (0, "")
             self._ahead[column] = found
         return found[0] - body.x - WIDE, found[1]
 

@@ -271,7 +271,14 @@ def test_several_commands_and_what_is_wrong_with_them() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"lives": 0}, {"commands_per_turn": 99}, {"progress_reward": 1.5}, {"coin_reward": -0.1}, {"text_view": False}],
+    [
+        {"lives": 0},
+        {"commands_per_turn": 99},
+        {"progress_reward": 1.5},
+        {"coin_reward": -0.1},
+        {"coin_reward": 0.6, "progress_reward": 0.6},
+        {"text_view": False},
+    ],
 )
 def test_wrong_settings_are_named(wrong: dict) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
