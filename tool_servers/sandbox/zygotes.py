@@ -63,7 +63,7 @@ def sweep() -> None:
     """Remove control groups of servers that died together with all that could have cleaned up behind them."""
     for name in leftovers():
         pid, _, rest = name.removeprefix(PREFIX).partition("-")
-        if not pid.isdigit() or _started(int(pid)) != rest.partition("-")[0]:
+        if pid.isdigit() and _started(int(pid)) != rest.partition("-")[0]:
             discard(name)
 
 

@@ -115,7 +115,7 @@ async def _bubblewrap(code: str, spec: SessionSpec, wall_s: float) -> ToolResult
 @asynccontextmanager
 async def _remote() -> AsyncGenerator[Sandbox]:
     async with (
-        opened(KINDS["python"], profiles=["python"]) as service,
+        opened(KINDS["python"], profiles=["python"], ready=0) as service,
         served(service, Listen(), Door(token="attack"), mcp=False) as address,
         RemoteSandbox([address], token="attack") as sandbox,
     ):
@@ -155,7 +155,7 @@ BACKENDS: Mapping[str, Backend] = {
     for b in (
         Backend(name="none", open=lambda: _OneShots(Level.RLIMITS, _plain), one_shot=True, plain=True, shared_pids=True),
         Backend(name="landlock", open=lambda: EmbeddedSandbox(level=Level.LANDLOCK, needs=Level.LANDLOCK), shared_pids=True),
-        Backend(name="namespaces", open=lambda: EmbeddedSandbox(level=Level.NAMESPACES)),
+        Backend(name="namespaces", open=lambda: EmbeddedSandbox(level=Level.NAMESPACES, ready=0)),
         Backend(name="http", open=_remote),
         Backend(
             name="bubblewrap",
