@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -118,6 +119,7 @@ def test_what_is_solved_rarely_is_kept():
     groups = [group(i, *[1.0] * right, *[0.0] * (8 - right)) for i, right in enumerate((0, 1, 2, 3, 8))]
     state = sampler.tell(sampler.start(ENVS), [*groups, group(9, 0.0, failed=3)])
     assert seeds_kept(state) == [1, 2] and state["asked"] == 6
+    assert json.loads(json.dumps(state)) == state, "as a checkpoint wants it"
     problems = sampler.ask(state, 8, np.random.default_rng(0))
     assert len(problems) == 8 and [p.seed for p in problems if p.past] == [1, 2]
     known = next(p for p in problems if p.seed == 2)
