@@ -16,15 +16,15 @@ answer is the whole mended function, in <answer>...</answer> or in a ```python b
 
 The split of a task is that of the function before it was broken. Turns of the expert (it runs the examples once for every bug,
 mending one each time, and answers) and the size of what it has to read (measured: 200 train and 200 test tasks a level; lines and
-nodes of the syntax tree, mean):
+nodes of the syntax tree, mean of 150):
 
     level  steps  bugs  lines  nodes  expert turns  turn limit
-      1      2      1     12    111         2           12
-      2      3      1     15    148         2           12
-      3      4      2     20    211         3           14
-      4      5      2     25    262         3           14
-      5      6      3     29    303         4           16
-      6      8      4     38    401         5           18
+      1      2      1     12    109         2           12
+      2      3      1     16    156         2           12
+      3      4      2     21    225         3           14
+      4      5      2     25    258         3           14
+      5      6      3     31    321         4           16
+      6      8      4     38    397         5           18
 """
 
 from __future__ import annotations

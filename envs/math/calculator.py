@@ -137,9 +137,11 @@ class _Stack:
     def push_literal(self, text: str) -> None:
         if len(text) > MAX_DIGITS:
             raise CalculatorError(f"a number has more than {MAX_DIGITS} digits.")
-        whole, point, part = text.partition(".")
-        value = _reduced(int(whole + part), 10 ** len(part)) if part else (int(whole), 1)
-        self.operands.append((value, not point))
+        if text.isdigit():
+            self.operands.append(((int(text), 1), True))
+        else:
+            whole, _, part = text.partition(".")
+            self.operands.append((_reduced(int(whole + part), 10 ** len(part)), False))
 
     def apply(self, operator: str) -> None:
         right, right_integer = self.operands.pop()
@@ -155,17 +157,17 @@ class _Stack:
 
 
 def _reduced(numerator: int, denominator: int) -> _Ratio:
-    if denominator == 1:
-        return numerator, 1
     common = gcd(numerator, denominator)
-    return numerator // common, denominator // common
+    return (numerator, denominator) if common == 1 else (numerator // common, denominator // common)
 
 
 def _bounded(operator: str, left: _Ratio, right: _Ratio) -> _Ratio:
     if operator == "^":
         return _power(left, right)
     (a, b), (c, d) = left, right
-    if operator == "*":
+    if b == d == 1 and operator != "/":
+        value = (a * c if operator == "*" else a + c if operator == "+" else a - c), 1
+    elif operator == "*":
         value = _reduced(a * c, b * d)
     elif operator == "/":
         if c == 0:
