@@ -22,7 +22,7 @@ SCENARIOS = {
         reply_tokens=64.0, reply_spread=0.1, tool_s=0.02, tool_p99_s=0.1, learn_s=4.0
     ),
 }
-STEPS = 10
+STEPS = 8
 
 
 def table() -> str:

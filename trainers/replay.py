@@ -30,7 +30,7 @@ from turnwise.trainers.recording import read_events, unpack
 from turnwise.trainers.run import run
 from turnwise.types import Group, Trajectory
 
-__all__ = ["Difference", "Replay", "recorded_steps", "replay"]
+__all__ = ["Difference", "Replay", "comparable", "recorded_steps", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ async def replay(folder: Path, *, live: bool = False, start: str = "", console: 
         await run(quiet, out, resume=bool(start), console=console, until=until, rollouts=pool)
         again = read_metrics(out / "metrics.jsonl")
         found = _metrics_differ(metrics[first:until], again[-(until - first) :])
-        compared = sum(len(_comparable(line)) for line in metrics[first:until])
+        compared = sum(len(comparable(line)) for line in metrics[first:until])
         if found is None and live:
             found = _tokens_differ(steps, recorded_steps(out, first), first, until)
     return Replay(first, until - first, compared, found)
@@ -147,14 +147,14 @@ def _bring(folder: Path, out: Path, start: str) -> None:
             shutil.copy(source, out / name)
 
 
-def _comparable(line: Mapping[str, Any]) -> dict[str, Any]:
+def comparable(line: Mapping[str, Any]) -> dict[str, Any]:
     """Without what a clock measured, and what only the engine that sampled could know."""
     return {k: v for k, v in line.items() if not k.endswith("seconds") and not k.startswith("sync/")}
 
 
 def _metrics_differ(recorded: Sequence[Mapping[str, Any]], replayed: Sequence[Mapping[str, Any]]) -> Difference | None:
     for old, new in zip(recorded, replayed, strict=True):
-        one, two = _comparable(old), _comparable(new)
+        one, two = comparable(old), comparable(new)
         for name in [*one, *(two.keys() - one.keys())]:
             a, b = one.get(name), two.get(name)
             if a != b and not (a != a and b != b):

@@ -21,9 +21,11 @@ import pytest
 import torch
 from rich.console import Console
 
+from turnwise.agents.retries import Retry
 from turnwise.agents.store import read_trajectories
 from turnwise.cli import main
 from turnwise.envs.core import Transition, TurnEnv
+from turnwise.envs.testing import ChaosEnv
 from turnwise.errors import ConfigError
 from turnwise.trainers.corrections.tis import TIS
 from turnwise.trainers.logbook import read_metrics
@@ -31,12 +33,12 @@ from turnwise.trainers.optimizers import AdamW
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.recipe import EnvChoice, Evaluate, Recipe, dump, load
 from turnwise.trainers.recording import read_events
-from turnwise.trainers.replay import Replay, replay
+from turnwise.trainers.replay import Replay, comparable, replay
 from turnwise.trainers.rewards.invalid_action import InvalidAction
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.run import run
 from turnwise.trainers.schedule import Asynchronous, LockStep
-from turnwise.types import Task
+from turnwise.types import Family, Task
 
 
 class Even(TurnEnv):
@@ -90,8 +92,7 @@ def carry_out(recipe: Recipe, out: Path, **kwargs: Any) -> Path:
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
-    """The metrics, without what a clock measured."""
-    return [{k: v for k, v in line.items() if not k.endswith("seconds")} for line in read_metrics(out / "metrics.jsonl")]
+    return [comparable(line) for line in read_metrics(out / "metrics.jsonl")]
 
 
 def words(out: Path) -> list[Any]:
@@ -131,10 +132,9 @@ def test_eta_0_is_the_lock_step_run_to_the_last_bit(learner: Any, plain: Path, t
     assert all(s["staleness_max"] == 0 and s["kl_engine"] < 1e-6 for s in steps)
 
 
-@pytest.mark.parametrize("schedule", [LockStep(), Asynchronous(eta=0)])
-def test_killed_with_9_and_resumed_nothing_differs(schedule: Any, plain: Path, tmp_path: Path):
-    """A real kill of a real process, somewhere after its first checkpoint."""
-    out, recipe = tmp_path / "run", tmp_path / "recipe.toml"
+def test_killed_with_9_and_resumed_nothing_differs(plain: Path, tmp_path: Path):
+    """A real kill of a real process, somewhere after its first checkpoint; then compared with a lock-step run in one go."""
+    out, recipe, schedule = tmp_path / "run", tmp_path / "recipe.toml", Asynchronous(eta=0)
     recipe.write_text(dump(replace(RECIPE, schedule=schedule, steps=500)))
     process = subprocess.Popen([sys.executable, __file__, str(recipe), str(out)])
     deadline = time.monotonic() + 120
@@ -221,6 +221,40 @@ def test_a_schedule_survives_its_file(tmp_path: Path):
     assert load(tmp_path / "r.toml") == recipe
     assert load(tmp_path / "r.toml", ["schedule=lock_step"]).schedule == LockStep()
     assert load(tmp_path / "r.toml", ["schedule.eta=1"]).schedule == Asynchronous(eta=1, learner="ticks", drain=True, tune=True)
+
+
+# --- chaos -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_ahead_in_chaos_finishes_and_accounts_for_every_episode(tmp_path: Path):
+    """20 % of all calls fail, hang, crash or answer nonsense; some failures are tried again; concurrency is tuned meanwhile."""
+    made: list[ChaosEnv] = []
+
+    def new(**_: Any) -> ChaosEnv:
+        made.append(ChaosEnv(Even(), fail=0.08, hang=0.02, crash=0.05, nonsense=0.05, seed=len(made)))
+        return made[-1]
+
+    gymnasium.register("async/Chaos-v0", entry_point=new)
+    recipe = replace(AHEAD, env=(EnvChoice(id="async/Chaos-v0"),), step_deadline_s=0.2, retry=Retry(attempts=3, pause_s=0.01))
+    recipe = replace(recipe, rollout=Independent(size=4), concurrency=16, schedule=Asynchronous(eta=2, tune=True))
+    try:
+        out = carry_out(recipe, tmp_path / "run")
+    finally:
+        gymnasium.registry.pop("async/Chaos-v0")
+        for env in made:
+            env.release()
+    events = list(read_events(out / "events.jsonl"))
+    admitted = Counter(p["seed"] for e in events if e["event"] == "admitted" for p in e["problems"])
+    ended = [e for e in events if e["event"] == "ended"]
+    assert Counter(e["seed"] for e in ended) == {seed: 4 for seed in admitted} and len(admitted) == 16
+    ways = Counter(e["how"] for e in ended)
+    steps = read_metrics(out / "metrics.jsonl")
+    failed = sum(value for m in steps for name, value in m.items() if name.startswith("failures/"))
+    assert failed == sum(ways[family.value] for family in Family) > 0 and ways["terminated"] > 0
+    assert sum(m["survivors"] for m in steps) == 64 - failed and len(steps) == 8
+    retried = [e["family"] for e in events if e["event"] == "retried"]
+    assert retried and set(retried) == {"environment"}, "the world is tried again, the task's own errors are not"
+    assert replayed(out).equal, "and it can be trained again"
 
 
 # --- replay -------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.agents.engine import Load
@@ -16,6 +16,7 @@ from turnwise.trainers.simulation import Scenario, in_virtual_time, simulate
 # --- admission ----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
     eta=st.integers(0, 4),
     batch=st.integers(1, 5),
@@ -99,6 +100,7 @@ def test_a_preemption_cuts():
     assert after(Cap(40.0), (40, told), (20, told), (20, told)).size == 32, "the same one is counted once"
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 200), st.floats(0, 1), st.integers(0, 3), st.integers(0, 2)), max_size=100))
 def test_the_cap_stays_in_its_bounds(seen: list[tuple[int, float, int, int]]):
     cap = CONTROL.start()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.agents.store import write_trajectories
@@ -211,6 +211,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "recorded" in capsys.readouterr().out
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnwise.errors import ConfigError, UnknownName
@@ -130,6 +130,7 @@ def test_every_aggregate_can_be_named(name: str):
     assert {"TokenMean", "SequenceMean", "Constant"} <= set(aggregates.__all__)
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=30).filter(lambda t: "\x00" not in t), number=st.floats(allow_nan=False), key=st.text(max_size=8))
 def test_any_text_and_number_survives(text: str, number: float, key: str):
     text = text.encode("utf-8", "ignore").decode()
