@@ -10,14 +10,15 @@ the same luck, and nobody can know it; only the expert looks at it, with a beam 
 Levels are measured by the pushes that the target takes:
 
     level  board  target  turns allowed
-      1    3 x 3     64         80
+      1    2 x 4     64         80
       2    3 x 3    128        160
-      3    4 x 4    256        320
-      4    4 x 4    512        640
+      3    3 x 4    256        320
+      4    3 x 4    512        640
       5    4 x 4   1024       1000
 
-The game as it is known is `side=4, target=2048`. Pushing at random reaches 64 on 3 x 3 in one game of ten, 256 on 4 x 4 in
-one of fifteen, and the others never. The rules are those of G. Cirulli's game (2014).
+The boards are small for their targets, because on roomy ones nobody needs to look: "left, down, right, down" for ever reaches 256
+on 4 x 4 in four games of five, but 64 on 2 x 4 in one of eight, and the others of these hardly ever. The game as it is known is
+`rows=4, columns=4, target=2048`. The rules are those of G. Cirulli's game (2014).
 """
 
 from __future__ import annotations
@@ -41,13 +42,14 @@ from turnwise.types import Task
 
 __all__ = ["LEVELS", "Game2048"]
 
-LEVELS = {1: (3, 64, 80), 2: (3, 128, 160), 3: (4, 256, 320), 4: (4, 512, 640), 5: (4, 1024, 1000)}
-"""Level -> side of the board, target, turns allowed."""
-LARGEST = {3: 256, 4: 2048, 5: 2048}
-"""Side -> largest target."""
+LEVELS = {1: (2, 4, 64, 80), 2: (3, 3, 128, 160), 3: (3, 4, 256, 320), 4: (3, 4, 512, 640), 5: (4, 4, 1024, 1000)}
+"""Level -> rows and columns of the board, target, turns allowed."""
+LARGEST = {8: 64, 9: 256, 10: 256, 12: 512, 15: 1024, 16: 2048, 20: 2048, 25: 2048}
+"""Cells -> largest target."""
 PATIENCE = 10
 """Replies in a row that move nothing, after which the game is over."""
 
+_SIDES = range(2, 6)
 _SEEDS = 2**62
 _BLOCK = 256
 _BETWEEN = re.compile(r"[\s,;]+")
@@ -64,7 +66,8 @@ _COLOURS: tuple[Colour, ...] = (
 class Game2048(Puzzle):
     """Reach the target; reward 1 for the push that makes it, else 0. Ten replies in a row that move nothing end the game.
 
-    side, target: of the board, 3 to 5, and the tile to reach, a power of 2, with as many turns; as the level says if None.
+    rows, columns, target: the board, each 2 to 5, and the tile to reach, a power of 2, with as many turns; as the level says if
+        None.
     moves: pushes one reply may hold.
     """
 
@@ -73,24 +76,27 @@ class Game2048(Puzzle):
     def __init__(
         self,
         *,
-        side: int | None = None,
+        rows: int | None = None,
+        columns: int | None = None,
         target: int | None = None,
         moves: int = 1,
         instructions: bool = True,
         **options: Unpack[TurnOptions],
     ) -> None:
         super().__init__(instructions=instructions, **options)
-        if (side is None) != (target is None) or (side is not None and not _fits(side, target)):
-            largest = ", ".join(f"{most} on side {side}" for side, most in LARGEST.items())
+        own = (rows, columns, target)
+        if own != (None, None, None) and not _fits(*own):
+            largest = ", ".join(f"{most} on {cells} cells" for cells, most in LARGEST.items())
             raise ConfigError(
-                "Game2048: side and target must be given together, the target a power of 2 from 8 to the largest of the board "
-                f"({largest}); got side={side!r}, target={target!r}."
+                "Game2048: rows, columns (2 to 5) and target must be given together, the target a power of 2 from 8 to the "
+                f"largest of the board ({largest}); got rows={rows!r}, columns={columns!r}, target={target!r}."
             )
         if not 1 <= moves <= 100:
             raise ConfigError(f"Game2048: moves must be from 1 to 100, got {moves!r}.")
-        self.side, self.target, self.moves = side, target, moves
+        self.rows, self.columns, self.target, self.moves = rows, columns, target, moves
         self._board: Board = ()
-        self._wanted = self._seed = 0
+        self._wanted = 0
+        self._seed = 0
         self._pushes = 0
         """Pushes that moved something."""
         self._idle = 0
@@ -100,13 +106,13 @@ class Game2048(Puzzle):
 
     @override
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
-        side, target, turns = LEVELS[difficulty]
-        if self.side is not None and self.target is not None:
-            side, target, turns = self.side, self.target, self.target
+        rows, columns, target, turns = LEVELS[difficulty]
+        if self.rows is not None and self.columns is not None and self.target is not None:
+            rows, columns, target, turns = self.rows, self.columns, self.target, self.target
         seed = int(rng.integers(_SEEDS))
-        prompt = f"Reach {target} in 2048.\n{_shown(_start(side, seed), target)}"
-        metadata = {"side": side, "target": target, "seed": seed, "turns": turns}
-        return Task(task_id("game_2048", f"{side} {target} {seed}"), prompt, "", difficulty, metadata)
+        prompt = f"Reach {target} in 2048.\n{_shown(_start(rows, columns, seed), target)}"
+        metadata = {"rows": rows, "columns": columns, "target": target, "seed": seed, "turns": turns}
+        return Task(task_id("game_2048", f"{rows} {columns} {target} {seed}"), prompt, "", difficulty, metadata)
 
     @override
     def turns(self, task: Task) -> int:
@@ -126,10 +132,10 @@ class Game2048(Puzzle):
 
     @override
     def place(self, task: Task) -> None:
-        side, target, seed = task.metadata["side"], task.metadata["target"], task.metadata["seed"]
-        if not (type(seed) is int and seed >= 0 and _fits(side, target) and self.turns(task) > 0):
-            raise ValueError("side is 3 to 5, target a power of 2 that fits, seed 0 or more, turns 1 or more")
-        self._board, self._wanted, self._seed = _start(side, seed), target, seed
+        rows, columns, target, seed = (task.metadata[key] for key in ("rows", "columns", "target", "seed"))
+        if not (type(seed) is int and seed >= 0 and _fits(rows, columns, target) and self.turns(task) > 0):
+            raise ValueError("rows and columns are 2 to 5, target a power of 2 that fits, seed 0 or more, turns 1 or more")
+        self._board, self._wanted, self._seed = _start(rows, columns, seed), target, seed
         self._pushes, self._idle, self._way = 0, 0, ""
 
     @override
@@ -186,8 +192,10 @@ class Game2048(Puzzle):
 _DIRECTION = {direction[0]: direction for direction in DIRECTIONS}
 
 
-def _fits(side: Any, target: Any) -> bool:
-    return side in LARGEST and type(target) is int and 8 <= target <= LARGEST[side] and target.bit_count() == 1
+def _fits(rows: Any, columns: Any, target: Any) -> bool:
+    if any(type(number) is not int for number in (rows, columns, target)) or rows not in _SIDES or columns not in _SIDES:
+        return False
+    return 8 <= target <= LARGEST.get(rows * columns, 0) and target.bit_count() == 1
 
 
 @lru_cache(maxsize=4096)
@@ -201,8 +209,8 @@ def _luck(seed: int, index: int) -> float:
     return float(_numbers(seed, index // _BLOCK)[index % _BLOCK])
 
 
-def _start(side: int, seed: int) -> Board:
-    empty = ((0,) * side,) * side
+def _start(rows: int, columns: int, seed: int) -> Board:
+    empty = ((0,) * columns,) * rows
     return with_new_tile(with_new_tile(empty, _luck(seed, 0)), _luck(seed, 1))
 
 

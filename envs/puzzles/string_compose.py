@@ -8,7 +8,7 @@ each letter on by its place. A task shows some examples of those that it needs a
     step obemifud          your value of the innermost call; if right, it takes the call's place
     <answer>obkiupha</answer>    your value of the whole; right or wrong, it ends the game
 
-Asking takes words of 4 or 5 letters and the values of a task are longer, so a rule must be understood to be applied.
+Asking takes words of 4 to 7 letters and the values of a task are longer, so a rule must be understood to be applied.
 
 Functions keep their names from task to task: skills can be learned in training, and the first level is each alone. Of all ordered
 pairs of functions a quarter is kept for testing: in test tasks every call inside another is such a pair, in train tasks none is.
@@ -49,10 +49,10 @@ from turnwise.types import Task
 __all__ = ["ASKED", "StringCompose", "pair_split"]
 
 LEVELS = range(1, 7)
-ASKED = (4, 5)
-"""Letters of a word that may be asked about; every value of a task has more."""
+ASKED = range(4, 8)
+"""Letters of a word that may be asked about: enough to tell all rules apart. Every value of a task has more."""
 
-_LENGTHS = range(6, 13)
+_LENGTHS = range(8, 15)
 """Letters of the values of a task."""
 _ASKS = 2
 """Questions for each function."""
@@ -120,7 +120,7 @@ class StringCompose(Puzzle):
             name = task_id("string_compose", f"{' '.join(chain)} {word}") if (word := _tried(draws, chain)) else ""
             if name and split_of(name) == split:
                 called = {key: key if self.names == "fixed" else _random_word(draws, 6) for key in chain}
-                shown = {key: [_random_word(draws, ASKED[-1]) for _ in range(self.examples)] for key in chain}
+                shown = {key: [_random_word(draws, ASKED[-1] - i % 2) for i in range(self.examples)] for key in chain}
                 return _task(name, word, chain, called, shown, difficulty)
         raise ConfigError(f"StringCompose: found no {split} task of level {difficulty} in 10000 tries.")
 
@@ -135,7 +135,7 @@ class StringCompose(Puzzle):
         return (
             "Functions on words: each is a fixed rule that makes a word of a word. Find the value of the expression, from the "
             "inside out.\nEach turn, end your reply with one of these lines:\n"
-            f"ask {name}: word - the value of a function for a word of {ASKED[0]} or {ASKED[1]} letters; {self._asks} times\n"
+            f"ask {name}: word - the value of a function for a word of {ASKED[0]} to {ASKED[-1]} letters; {self._asks} times\n"
             "step word - your value of the innermost call; if it is right, it takes the place of the call\n"
             "<answer>word</answer> - your value of the whole expression, once only"
         )
@@ -199,7 +199,7 @@ class StringCompose(Puzzle):
         if name not in self._rules:
             return super(Puzzle, self).refuse(f"{name[:20]} is not a function here; {', '.join(self._rules)} are.")
         if len(word) not in ASKED:
-            return super(Puzzle, self).refuse(f"Only words of {ASKED[0]} or {ASKED[1]} letters can be asked about.")
+            return super(Puzzle, self).refuse(f"Only words of {ASKED[0]} to {ASKED[-1]} letters can be asked about.")
         if len(self._asked) == self._asks:
             return super(Puzzle, self).refuse("No question is left.")
         self._asked = (*self._asked, f"{name}({word}) = {self._value(name, word)}")
@@ -254,7 +254,7 @@ def _random_chain(draws: Draws, split: Split, length: int) -> list[str]:
 
 def _tried(draws: Draws, chain: list[str]) -> str:
     """A word on which every function of the chain does something and their order matters; "" if the drawn one is not."""
-    word = _random_word(draws, 8)
+    word = _random_word(draws, 10)
     values = [word]
     for name in chain:
         values.append(FUNCTIONS[name](values[-1]))
@@ -266,8 +266,8 @@ def _tried(draws: Draws, chain: list[str]) -> str:
 
 
 def _random_word(draws: Draws, letters: int) -> str:
-    """Consonants and vowels in turn."""
-    return "".join(draws.pick(_VOWELS if i % 2 else _CONSONANTS) for i in range(letters))
+    """Consonants and vowels in no order: where they came in turn, rules about vowels would look like rules about places."""
+    return "".join(draws.pick(_VOWELS if draws.uniform() < 0.4 else _CONSONANTS) for _ in range(letters))
 
 
 def _is_word(text: str) -> bool:

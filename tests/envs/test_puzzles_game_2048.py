@@ -11,19 +11,19 @@ from turnwise.envs.puzzles.game_2048_solver import way_to
 from turnwise.errors import ConfigError
 from turnwise.types import Task
 
-TASK = Task("game_2048/x", "Reach 64.", "", 1, {"side": 3, "target": 64, "seed": 7, "turns": 80})
+TASK = Task("game_2048/x", "Reach 64.", "", 1, {"rows": 3, "columns": 3, "target": 64, "seed": 7, "turns": 80})
 STEPS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
 
 
 def reference(board: Board, direction: str) -> Board:
     """As the original game does it: each tile, those farthest in the direction first, walks until it meets a wall or a tile; it
     merges with an equal one that did not come of a merge in this push."""
-    side, (down, right) = len(board), STEPS[direction]
+    rows, columns, (down, right) = len(board), len(board[0]), STEPS[direction]
     cells = {(r, c): tile for r, row in enumerate(board) for c, tile in enumerate(row) if tile}
     merged = set[tuple[int, int]]()
     for start in sorted(cells, key=lambda at: -(at[0] * down + at[1] * right)):
         tile, (r, c) = cells.pop(start), start
-        while 0 <= r + down < side and 0 <= c + right < side and (r + down, c + right) not in cells:
+        while 0 <= r + down < rows and 0 <= c + right < columns and (r + down, c + right) not in cells:
             r, c = r + down, c + right
         ahead = (r + down, c + right)
         if cells.get(ahead) == tile and ahead not in merged:
@@ -31,7 +31,7 @@ def reference(board: Board, direction: str) -> Board:
             merged.add(ahead)
         else:
             cells[r, c] = tile
-    return tuple(tuple(cells.get((r, c), 0) for c in range(side)) for r in range(side))
+    return tuple(tuple(cells.get((r, c), 0) for c in range(columns)) for r in range(rows))
 
 
 @pytest.mark.parametrize(
@@ -52,11 +52,11 @@ def test_rows_by_hand(row: tuple[int, ...], left: tuple[int, ...]) -> None:
     assert slid_row(row) == left
 
 
-@pytest.mark.parametrize("side", [3, 4, 5])
-def test_pushes_are_those_of_the_reference(side: int) -> None:
-    rng = np.random.default_rng(side)
+@pytest.mark.parametrize(("rows", "columns"), [(2, 4), (3, 3), (3, 4), (4, 4), (5, 5)])
+def test_pushes_are_those_of_the_reference(rows: int, columns: int) -> None:
+    rng = np.random.default_rng(rows * columns)
     for _ in range(400):
-        cells = rng.choice([0, 0, 2, 2, 4, 8], (side, side)).tolist()
+        cells = rng.choice([0, 0, 2, 2, 4, 8], (rows, columns)).tolist()
         board = tuple(map(tuple, cells))
         pushed = {direction: slid(board, direction) for direction in DIRECTIONS}
         assert pushed == {direction: reference(board, direction) for direction in DIRECTIONS}
@@ -165,7 +165,7 @@ def test_the_expert_needs_no_replanning_and_copes_with_it(level: int) -> None:
     env.reset(seed=1, options={"split": "test"})
     drawn = env._pushes + 2
     way = way_to(env._wanted, env._board, lambda i: _luck(env._seed, drawn + i))
-    assert len(way) <= LEVELS[level][2] / 1.5
+    assert len(way) <= LEVELS[level][3] / 1.5
     rng, turn = np.random.default_rng(0), 0
     while env._playing:  # now and then somebody else pushes
         turn += 1
@@ -179,19 +179,40 @@ def test_the_expert_finds_the_longest_way_where_there_is_no_other() -> None:
     assert way_to(256, ((2, 4, 8), (16, 32, 64), (4, 8, 128)), lambda i: 0.0) == []
 
 
+@pytest.mark.parametrize("cycle", ["left down right down", "left down left down left down right", "left up right down"])
+def test_nobody_wins_who_does_not_look(cycle: str) -> None:
+    won, games, directions = 0.0, 0, cycle.split()
+    for level in list(LEVELS)[:4]:
+        env = Game2048(difficulty=level)
+        for seed in range(25):
+            env.reset(seed=seed, options={"split": "test"})
+            games += 1
+            while env._playing:
+                won += env.step(directions[env.turn % len(directions)])[1]
+    assert won / (games * 5 / 4) <= 0.05
+
+
 def test_a_board_of_ones_own() -> None:
-    env = Game2048(side=4, target=128)
+    env = Game2048(rows=4, columns=5, target=128)
     first, _ = env.reset(seed=0, options={"difficulty": 1})
-    assert "make a tile of 128" in first and len(env._board) == 4 and env.turn_limit(env.task) == 128
-    for wrong in ({"side": 4}, {"target": 64}, {"side": 2, "target": 8}, {"side": 3, "target": 512}, {"side": 4, "target": 100}):
-        with pytest.raises(ConfigError, match="side and target must be given together"):
-            Game2048(**wrong)
+    assert "make a tile of 128" in first and (len(env._board), len(env._board[0])) == (4, 5) and env.turn_limit(env.task) == 128
+    board = {"rows": 4, "columns": 4, "target": 128}
+    for wrong in (
+        {"rows": None},
+        {"target": None},
+        {"target": 100},
+        {"target": 4096},
+        {"columns": 2, "target": 128},
+        {"rows": 6},
+    ):
+        with pytest.raises(ConfigError, match="must be given together"):
+            Game2048(**{**board, **wrong})
     with pytest.raises(ConfigError, match="moves must be from 1 to 100"):
         Game2048(moves=0)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"side": 2}, {"target": 100}, {"target": 1024}, {"seed": -1}, {"seed": "7"}, {"turns": 0}, {"side": []}]
+    "wrong", [{"rows": 2}, {"target": 100}, {"target": 1024}, {"seed": -1}, {"seed": "7"}, {"turns": 0}, {"columns": []}]
 )
 def test_foreign_tasks_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError, match="Game2048: task"):
@@ -202,6 +223,6 @@ def test_the_picture() -> None:
     env = Game2048(render_mode="rgb_array", difficulty=4)
     env.reset(seed=0)
     before = env.render()
-    assert before.shape == (4 * 32, 4 * 32, 3) and before.dtype == np.uint8
+    assert before.shape == (3 * 32, 4 * 32, 3) and before.dtype == np.uint8
     env.step(env.expert_action())
     assert (env.render() != before).any()

@@ -1,5 +1,6 @@
 """turnwise/StringCompose-v0: the functions against literal values, unseen pairs in the test split, what a turn may do."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -61,6 +62,22 @@ def test_functions_differ_and_stay_among_letters() -> None:
             assert value.isascii() and value.isalpha() and value.islower() and len(value) >= 4
 
 
+def test_short_words_tell_the_functions_from_what_they_are_like() -> None:
+    """A rule that was understood on words that may be asked about holds for longer ones: no other simple rule agrees on them."""
+    others = {
+        **FUNCTIONS,
+        "swap the last two": lambda text: text[:-2] + text[:-3:-1],
+        "swap the first two": lambda text: text[1::-1] + text[2:],
+        **{f"turn by {k}": lambda text, k=k: text[k:] + text[:k] for k in range(-4, 5)},
+        **{f"move on by {k}": lambda text, k=k: "".join(chr((ord(c) - 97 + k) % 26 + 97) for c in text) for k in range(26)},
+    }
+    asked, long = [w[:n] for w in ("bomefid", "aepkulr", "zaxxuoi") for n in ASKED], ["bomefidulo", "kelopariz", "uzowaxemirat"]
+    for f in FUNCTIONS.values():
+        for g in others.values():
+            if all(f(word) == g(word) for word in asked):
+                assert all(f(word) == g(word) for word in long)
+
+
 def solved_by_hand(task: Task) -> str:
     """From the prompt alone, with nothing but VALUES' functions: the expression is read from the inside out."""
     expression = task.prompt.rpartition("What is ")[2].rstrip("?")
@@ -82,7 +99,7 @@ def test_tasks_are_what_they_say(names: str) -> None:
                 task = env.task
                 chain = [task.metadata["rules"][name] for name in task.metadata["calls"]]
                 assert len(chain) == len(set(chain)) == level and split_of(task.id) == split
-                assert solved_by_hand(task) == task.answer and task.answer not in task.prompt
+                assert solved_by_hand(task) == task.answer and task.answer not in re.findall(r"[a-z]+", task.prompt)
                 assert all(pair_split(*pair) == split for pair in pairwise(chain))
                 assert (names == "fixed") == (chain == list(task.metadata["calls"]))
                 pairs.update(pairwise(chain))
@@ -110,8 +127,8 @@ def test_an_episode() -> None:
     assert env.step("Let me see.\nask blick: monat")[0] == "blick(monat) = tanom\n3 questions left."
     assert env.step("ASK Hisk(abcd)")[0] == "hisk(abcd) = badc\n2 questions left."
     for wrong, answer in (
-        ("ask hisk: bomefidu", "Only words of 4 or 5 letters can be asked about."),
-        ("ask hisk: abc", "Only words of 4 or 5 letters can be asked about."),
+        ("ask hisk: bomefidu", "Only words of 4 to 7 letters can be asked about."),
+        ("ask hisk: abc", "Only words of 4 to 7 letters can be asked about."),
         ("ask tarn: abcd", "tarn is not a function here; hisk, blick are."),
         ("what?", "End the reply with 'ask NAME: WORD', 'step WORD' or <answer>WORD</answer>."),
     ):
@@ -151,7 +168,7 @@ def test_names_and_examples() -> None:
         StringCompose(names="new")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="examples must be from 0 to 5"):
         StringCompose(examples=6)
-    assert max(ASKED) < 6
+    assert max(ASKED) < 8
 
 
 @pytest.mark.parametrize(
@@ -168,6 +185,6 @@ def test_the_picture() -> None:
     env = StringCompose(render_mode="rgb_array", difficulty=3)
     env.reset(seed=0)
     before = env.render()
-    assert before.shape == (4 * 32, 13 * 32, 3) and before.dtype == np.uint8
+    assert before.shape == (4 * 32, 15 * 32, 3) and before.dtype == np.uint8
     env.step(env.expert_action())
     assert (env.render() != before).any()
