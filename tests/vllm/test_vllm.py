@@ -16,11 +16,11 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 from turnwise.agents.engine import Completion, Sampling
 from turnwise.agents.engines.vllm import VLLMEngine
 from turnwise.agents.engines.vllm_http import HttpVLLM, server_command, server_environment
-from turnwise.agents.engines.vllm_local import LocalVLLM
+from turnwise.agents.engines.vllm_local import LocalVLLM, cpu_options
 from turnwise.errors import ConfigError, EngineFailure
 
 WINDOW, VOCABULARY = 256, 300
-OPTIONS = {"dtype": "float32", "enforce_eager": True, "block_size": 32, "max_num_seqs": 64}
+OPTIONS = {"dtype": "float32", "max_num_seqs": 64, **cpu_options(WINDOW)}
 PROMPT = list(range(1, 70))
 
 

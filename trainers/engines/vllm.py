@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from transformers import PreTrainedModel
 
 from turnwise.agents.engines.vllm import VLLMEngine, write_weights
 from turnwise.agents.engines.vllm_http import HttpVLLM
-from turnwise.agents.engines.vllm_local import LocalVLLM
-from turnwise.errors import EngineFailure
+from turnwise.agents.engines.vllm_local import LocalVLLM, cpu_options
+from turnwise.errors import EngineFailure, Unsupported
 
 __all__ = ["Vllm"]
+
+_CPU_HEADS = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vllm:
-    """One vLLM as a child of this process, or servers that somebody started with `turnwise serve vllm`."""
+    """One vLLM as a child of this process, or servers that somebody started (`python -m turnwise.agents.engines.vllm_http`)."""
 
     servers: tuple[str, ...] = ()
     """Addresses, as in http://127.0.0.1:8000; () starts one here."""
@@ -38,6 +42,10 @@ class Vllm:
 
     async def build(self, model: PreTrainedModel, folder: Path, *, concurrency: int, overlaps: bool) -> VLLMEngine:
         inner: Any = cast(Any, model).get_base_model() if hasattr(model, "peft_config") else model
+        if not torch.cuda.is_available() and inner.config.head_dim not in _CPU_HEADS:
+            known, got = ", ".join(map(str, _CPU_HEADS)), inner.config.head_dim
+            mend = "change hidden or heads of the [policy] (hidden = heads x 32, say)"
+            raise Unsupported(f"engine vllm: on a CPU it knows heads of {known} numbers, got {got}; {mend}.")
         adapter = _adapter_settings(model)
         window = int(inner.config.max_position_embeddings) - 1  # vLLM keeps a place for the token that scoring samples
         if self.servers:
@@ -47,6 +55,9 @@ class Vllm:
             path = folder / "served"
             await asyncio.to_thread(_write_checkpoint, inner, path)
             options: dict[str, Any] = {"max_num_seqs": self.max_num_seqs, "dtype": str(inner.dtype).removeprefix("torch.")}
+            if not torch.cuda.is_available():
+                options |= cpu_options(window)
+                os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
             if adapter is not None:
                 options |= {"enable_lora": True, "max_lora_rank": adapter["r"], "max_loras": 2, "max_cpu_loras": 8}
             transports = [LocalVLLM(path, context_window=window, options=options | self.options)]
