@@ -120,6 +120,7 @@ METHODS: dict[str, Method] = {
     "igpo": Method(recipe="igpo"),
     "gigpo": Method(recipe="gigpo"),
     "turn_gae": Method(recipe="odysseus", overrides=("transform=[]",)),
+    "turn_gae_ig": Method(recipe="odysseus", overrides=("transform=[]", 'rewards=["information_gain"]')),
     "rloo": Method(recipe="quickstart", overrides=("advantage=rloo",)),
     "trloo": Method(recipe="trloo"),
     "odysseus": Method(recipe="odysseus"),
