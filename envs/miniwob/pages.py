@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -32,10 +33,10 @@ _IMAGE = re.compile(rb"""(?P<before>url\(["']?|<img [^>]*src=["'])(?P<where>[^"'
 @cache
 def _root() -> Path:
     """The folder of the package's files. It is not imported: that would want Selenium."""
-    spec = importlib.util.find_spec("miniwob")
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        if (Path(place) / "html" / "core" / "core.js").is_file():
-            return Path(place) / "html"
+    with contextlib.suppress(PackageNotFoundError):
+        root = Path(str(distribution("miniwob").locate_file("miniwob/html")))
+        if (root / "core" / "core.js").is_file():
+            return root
     raise Unsupported("MiniWoB: the pages of the package miniwob are not here; run `pip install 'turnwise[miniwob]'`.")
 
 
