@@ -46,6 +46,7 @@ class HamiltonianCycle(ProposeAndImprove[Graph]):
     aim = "Hamiltonian cycle: go round the graph along its edges, through every vertex once, back to the start."
     form = "Reply with the vertices in the order of the visit, the start only once, for example <answer>3 1 2 ...</answer>."
     pays = "Only a whole cycle earns anything"
+    most = True
 
     @override
     def draw(self, draws: Draws, level: int) -> Draft:

@@ -54,6 +54,7 @@ class IndependentSet(ProposeAndImprove[Graph]):
 
     name, aim = "independent-set", "Independent set: choose as many vertices as possible, no two of them joined."
     form = "Reply with the chosen vertices, separated by spaces, for example <answer>2 3 ...</answer>."
+    most = True
 
     @override
     def draw(self, draws: Draws, level: int) -> Draft:

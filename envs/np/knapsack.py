@@ -58,6 +58,7 @@ class Knapsack(ProposeAndImprove[Items]):
 
     name, aim = "knapsack", "Knapsack: choose items of the greatest total value whose total weight is within the capacity."
     form = "Reply with the numbers of the items, separated by spaces, for example <answer>2 3 ...</answer>."
+    most = True
 
     @override
     def draw(self, draws: Draws, level: int) -> Draft:

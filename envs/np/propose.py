@@ -57,6 +57,8 @@ class ProposeAndImprove(Puzzle, Generic[Instance]):
     """How to write a proposal."""
     several: ClassVar[bool] = False
     """Whether a proposal is several lists."""
+    most: ClassVar[bool] = False
+    """Whether larger values are better."""
     pays: ClassVar[str] = (
         "Only what is better than the value to beat earns anything, and the whole reward is for an optimal proposal"
     )
@@ -157,12 +159,12 @@ class ProposeAndImprove(Puzzle, Generic[Instance]):
 
     @override
     def place(self, task: Task) -> None:
-        instance, optimal, beat = self.read(task.metadata), read_proposal(task.answer), task.metadata["beat"]
+        instance, optimal, beat = self.read(task.metadata), self._proposal_in(task.answer), task.metadata["beat"]
         flaw = optimal if isinstance(optimal, str) else self.flaw(instance, optimal)
         if flaw or isinstance(optimal, str):
             raise ValueError(f"the answer is no solution: {flaw}")
         optimum = self.value(instance, optimal)
-        if type(beat) is not int or beat == optimum:
+        if type(beat) is not int or not self._better(optimum, beat):
             raise ValueError("beat is a value that is worse than the answer's")
         self._instance, self._optimal, self._optimum, self._beat = instance, optimal, optimum, beat
         self._best, self._value, self._quality, self._climb = (), None, 0.0, None
@@ -192,15 +194,19 @@ class ProposeAndImprove(Puzzle, Generic[Instance]):
         answer = answer_in(action)
         if answer is None:
             return self.refuse(f"<answer> is not closed by </answer>. {self.form}")
-        proposal = read_proposal(answer)
+        proposal = self._proposal_in(answer)
         if isinstance(proposal, str):
             return self.refuse(f"{proposal} {self.form}")
-        if len(proposal) > 1 and not self.several:
-            return self.refuse(f"One list is wanted, these are {len(proposal)}. {self.form}")
         flaw = self.flaw(self._instance, proposal)
         if flaw:
             return Transition(f"Not feasible: {flaw}\n{self.board()}", outcome=self._quality)
         return self._judged(proposal, self.value(self._instance, proposal))
+
+    def _proposal_in(self, text: str) -> Proposal | str:
+        proposal = read_proposal(text)
+        if not isinstance(proposal, str) and len(proposal) > 1 and not self.several:
+            return f"One list is wanted, these are {len(proposal)}."
+        return proposal
 
     def _judged(self, proposal: Proposal, value: int) -> Transition:
         """The answer to a feasible proposal."""
@@ -216,7 +222,7 @@ class ProposeAndImprove(Puzzle, Generic[Instance]):
         return Transition(f"{verdict}\n{self.board()}", gain / 2, False, self._quality, terms)
 
     def _better(self, one: int, other: int) -> bool:
-        return one > other if self._optimum > self._beat else one < other
+        return one > other if self.most else one < other
 
     def _quality_of(self, value: int) -> float:
         grains = _GRAIN * (value - self._beat) // (self._optimum - self._beat)

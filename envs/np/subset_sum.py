@@ -51,6 +51,7 @@ class SubsetSum(ProposeAndImprove[Summands]):
     name, aim = "subset-sum", "Subset sum: choose some of the numbers, each at most once, that add up to exactly the target."
     form = "Reply with the labels of the numbers to add, separated by spaces, for example <answer>2 3 ...</answer>."
     pays = "Only the exact sum earns anything"
+    most = True
 
     @override
     def draw(self, draws: Draws, level: int) -> Draft:

@@ -1,6 +1,7 @@
 """turnwise/NP-*-v0: proposals as text, verdicts, rewards, the expert and the rules of thumb, over all ten problems."""
 
 import json
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from turnwise.envs.draws import Draws
 from turnwise.envs.np.job_shop import JobShop
@@ -50,6 +53,17 @@ def test_there_are_ten() -> None:
 def test_lists_are_read_however_they_are_written(text: str, lists: tuple[tuple[int, ...], ...]) -> None:
     assert read_proposal(text) == lists
     assert read_proposal(written(lists)) == lists
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.text(st.sampled_from("0123456789-; ,[]|{}\n\r\t\x1c\u2003\u0663x.>"), max_size=40))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    proposal = read_proposal(text)
+    words = text.replace("->", " ").translate(str.maketrans("[](){}|;,", " " * 9)).split()
+    if all(re.fullmatch("-?[0-9]{1,4}", word, re.ASCII) for word in words) and words:
+        assert not isinstance(proposal, str) and [x for xs in proposal for x in xs] == [int(word) for word in words]
+    else:
+        assert isinstance(proposal, str)
 
 
 NO_PROPOSALS = (
@@ -266,12 +280,13 @@ def test_foreign_tasks_are_refused(env_id: str) -> None:
     assert twin.render() == env.render()
     own = [name for name in task.metadata if name != "beat"]
     wrong: list[dict[str, Any]] = [{}, {"beat": None}, {"beat": 1.5}, {"beat": env._optimum}, {"beat": True}]
+    wrong += [{"beat": env._optimum + (1 if env.most else -1)}]
     wrong += [{name: junk} for name in own for junk in (None, [], "x", -1, [None], [[0, "x"]], float("nan"), 10**12, [[[]]])]
     for change in wrong:
         metadata = {**task.metadata, **change} if change else {}
         with pytest.raises(ConfigError, match=f"{type(env).__name__}: task"):
             env.reset(options={"task": Task("x", "p", task.answer, 1, metadata)})
-    for answer in ("", "x", "1.5", "9999", "1 1"):
+    for answer in ("", "x", "1.5", "9999", "1 1", f"{task.answer}; 1"):
         with pytest.raises(ConfigError, match=f"{type(env).__name__}: task"):
             env.reset(options={"task": Task("x", "p", answer, 1, task.metadata)})
 
