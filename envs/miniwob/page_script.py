@@ -65,7 +65,8 @@ _READER = r"""
   const STATE = /(^|-)(selected|active|checked|open|opened|expanded|disabled|highlight\w*|bold|italic|underline)$/;
   const FIELD = /^(INPUT|SELECT|TEXTAREA)$/;
   const PARAGRAPH = 2000, OPTIONS = 60, LOADING = 3000;
-  let elements = [], focus = null;
+  let elements = [], under = null;
+  document.addEventListener("mouseover", event => { under = event.target; }, true);
 
   const squeeze = text => (text ?? "").replace(/\s+/g, " ").trim();
   const quote = text => {
@@ -228,7 +229,11 @@ _READER = r"""
       core.startEpisodeReal();
       return true;
     },
-    pass(ms) { for (const view of windows()) view.turnwise.advance(ms); return this.verdict(); },
+    pass(ms, pointer) {  // `moved`: something else lies under the pointer now than what it was told of
+      for (const view of windows()) view.turnwise.advance(ms);
+      const now = pointer && document.elementFromPoint(...pointer);
+      return {...this.verdict(), moved: Boolean(pointer) && (now !== under || now?.tagName === "IFRAME")};
+    },
     verdict: () => ({done: WOB_DONE_GLOBAL, reward: WOB_REWARD_GLOBAL, raw: WOB_RAW_REWARD_GLOBAL, ready: WOB_TASK_READY,
       reason: squeeze(WOB_REWARD_REASON), errors: windows().flatMap(view => view.turnwise.errors)}),
     async read(boxes) {

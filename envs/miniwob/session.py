@@ -112,8 +112,9 @@ class MiniWoBPage(BrowserPage):
         self._log.append((name, arguments))
         problem: str = getattr(self, f"_{name}")(*arguments)
         if not problem:
-            self._judged(f"turnwise.pass({arguments[0] if name == 'wait' else self._given.step_ms})")
-            if self._pointer and not self.verdict.done:  # something may have moved under it, or away
+            ms = arguments[0] if name == "wait" else self._given.step_ms
+            found = self._judged(f"turnwise.pass({ms}, {json.dumps(self._pointer)})")
+            if self._pointer and found and found["moved"] and not self.verdict.done:
                 self.call("hover", {"x": self._pointer[0], "y": self._pointer[1]})
         return problem
 
