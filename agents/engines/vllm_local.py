@@ -66,7 +66,7 @@ class LocalVLLM:
         if arguments.get("enforce_eager"):
             os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")  # else its sampler is compiled at the first request, for 20 s
         try:
-            self._llm = engine.from_engine_args(self._vllm.AsyncEngineArgs(**arguments))
+            self._llm: Any = engine.from_engine_args(self._vllm.AsyncEngineArgs(**arguments))
         except Exception as error:  # the boundary: vLLM raises anything, from a missing file to a dead child
             raise EngineFailure("start", f"vLLM did not start: {type(error).__name__}: {error}") from error
         self._numbers = itertools.count()
@@ -142,3 +142,4 @@ class LocalVLLM:
 
     async def close(self) -> None:
         self._llm.shutdown()
+        self._llm = None  # else it is shut down once more when the interpreter ends, with half its modules gone

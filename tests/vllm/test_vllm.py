@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -229,7 +230,7 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
-        options = OPTIONS | {"enable_lora": True, "max_lora_rank": 8}
+        options: dict[str, Any] = OPTIONS | {"enable_lora": True, "max_lora_rank": 8}
         self.command = server_command(folder, context_window=WINDOW, port=self.port, **options)
         self.log = log
         self.start()
