@@ -1,5 +1,7 @@
 """Environments that need a browser are left out where there is none."""
 
+from importlib.util import find_spec
+
 import pytest
 
 from turnwise.errors import TurnwiseError
@@ -29,5 +31,8 @@ def browser() -> None:
 @pytest.fixture(autouse=True)
 def _has_what_the_id_needs(request: pytest.FixtureRequest) -> None:
     callspec = getattr(request.node, "callspec", None)
-    if callspec is not None and callspec.params.get("env_id") in NEED_A_BROWSER and (lacks := missing_browser()):
+    env_id = None if callspec is None else callspec.params.get("env_id")
+    if env_id in NEED_A_BROWSER and (lacks := missing_browser()):
         pytest.skip(lacks)
+    if env_id == "turnwise/MiniWoB-v0" and find_spec("miniwob") is None:
+        pytest.skip("the package miniwob is not installed")

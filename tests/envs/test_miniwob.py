@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,7 @@ from turnwise.envs.miniwob.pages import page_names, time_limit_ms
 from turnwise.envs.testing import check_turn_env
 from turnwise.errors import ConfigError, UnknownName, Unsupported
 
-pytest.importorskip("miniwob")
-
+pytestmark = pytest.mark.skipif(find_spec("miniwob") is None, reason="the package miniwob is not installed")
 needs_browser = pytest.mark.usefixtures("browser")
 Make = Callable[..., MiniWoB]
 
