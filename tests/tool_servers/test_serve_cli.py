@@ -183,7 +183,7 @@ def test_sigkill_of_a_client_ends_its_sessions() -> None:
         asyncio.run(main())
         """
     )
-    with serving("python") as server:
+    with serving("python", "--option", "ready=0") as server:
         before = len(server.family())
         victim = subprocess.Popen(
             [sys.executable, "-c", client, server.address], stdout=subprocess.PIPE, env=os.environ | {"TURNWISE_TOKEN": TOKEN}
