@@ -39,9 +39,9 @@ __all__ = ["PLANTED", "IndependentSet"]
 
 PLANTED = {1: 4, 2: 5, 3: 6, 4: 7, 5: 8}
 """Level -> vertices of the optimum."""
-_DENSITY = 0.3
+_DENSITY = 0.34
 """Of the pairs of different groups, how many are joined; more where one is planted, to make up for those that must not be."""
-_EXTRA = 2.0
+_EXTRA = 1.9
 _GROUP = 3
 
 
@@ -58,13 +58,16 @@ class IndependentSet(ProposeAndImprove[Graph]):
 
     @override
     def draw(self, draws: Draws, level: int) -> Draft:
-        groups = [i for i in range(PLANTED[level]) for _ in range(_GROUP)]
-        planted = {groups.index(i) for i in range(PLANTED[level])}
+        size = PLANTED[level] * _GROUP
+        planted = [v % _GROUP == 0 for v in range(size)]
+        density = (_DENSITY, _DENSITY * _EXTRA, 0.0)
         edges = [
-            (a, b) for a, b in combinations(range(len(groups)), 2) if _joined(draws, groups[a] == groups[b], {a, b} & planted)
+            (a, b)
+            for a, b in combinations(range(size), 2)
+            if a // _GROUP == b // _GROUP or draws.uniform() < density[planted[a] + planted[b]]
         ]
-        metadata, labels = relabelled(draws, len(groups), edges)
-        chosen = (tuple(sorted(labels[vertex] for vertex in planted)),)
+        metadata, labels = relabelled(draws, size, edges)
+        chosen = (tuple(sorted(labels[::_GROUP])),)
         return metadata, lambda: chosen
 
     @override
@@ -111,13 +114,6 @@ class IndependentSet(ProposeAndImprove[Graph]):
     @override
     def drawing(self) -> NDArray[np.uint8]:
         return graph_picture(self._instance, self._best)
-
-
-def _joined(draws: Draws, same_group: bool, planted: set[int]) -> bool:
-    """Whether two vertices are, of which `planted` are in the planted set."""
-    if same_group or len(planted) == 2:
-        return same_group
-    return draws.uniform() < (_DENSITY * _EXTRA if planted else _DENSITY)
 
 
 def _taken(graph: Graph, *, fewest: bool) -> int:
