@@ -115,7 +115,7 @@ async def _bubblewrap(code: str, spec: SessionSpec, wall_s: float) -> ToolResult
 @asynccontextmanager
 async def _remote() -> AsyncGenerator[Sandbox]:
     async with (
-        opened(KINDS["python"], profiles=["python"], ready=0) as service,
+        opened(KINDS["python"], profiles=["python"], options={"ready": 0}) as service,
         served(service, Listen(), Door(token="attack"), mcp=False) as address,
         RemoteSandbox([address], token="attack") as sandbox,
     ):

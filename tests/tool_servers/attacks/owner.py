@@ -65,7 +65,7 @@ async def work(session: Session, number: int) -> None:
 
 async def serve() -> None:
     async with (
-        opened(KINDS["python"], profiles=["python"], ready=0) as service,
+        opened(KINDS["python"], profiles=["python"], options={"ready": 0}) as service,
         served(service, Listen(), Door(token="attack"), Capacity(memory_mb=10**6), mcp=False) as address,
     ):
         print(address, flush=True)
