@@ -10,8 +10,8 @@ The first guesses are made by the game, at random. So there are enough tasks of 
 Levels are measured by the guesses of the expert, who looks for the guess after which least is open:
 
     level  hidden words  guesses made already  guesses allowed
-      1         1                 2                   5
-      2         1                 1                   6
+      1         1                 3                   5
+      2         1                 2                   6
       3         2                 1                   7
       4         4                 1                  10
       5         8                 1                  15
@@ -40,7 +40,7 @@ from turnwise.types import Task
 
 __all__ = ["LEVELS", "WordGuess"]
 
-LEVELS = {1: (1, 2, 5), 2: (1, 1, 6), 3: (2, 1, 7), 4: (4, 1, 10), 5: (8, 1, 15)}
+LEVELS = {1: (1, 3, 5), 2: (1, 2, 6), 3: (2, 1, 7), 4: (4, 1, 10), 5: (8, 1, 15)}
 """Level -> (hidden words, guesses made already, guesses allowed besides)."""
 SPARE = 6
 """Replies that may be no guess before the turns run out."""

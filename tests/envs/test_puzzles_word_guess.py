@@ -198,7 +198,7 @@ def test_foreign_tasks_are_refused(wrong: dict) -> None:
         WordGuess().reset(options={"task": Task("word_guess/z", "p", "", 2, {**TASK.metadata, **wrong})})
 
 
-@pytest.mark.parametrize(("level", "rows", "columns"), [(2, 7, 5), (3, 8, 11), (5, 33, 23)])
+@pytest.mark.parametrize(("level", "rows", "columns"), [(2, 8, 5), (3, 8, 11), (5, 33, 23)])
 def test_the_picture(level: int, rows: int, columns: int) -> None:
     env = WordGuess(render_mode="rgb_array", difficulty=level)
     env.reset(seed=0)
