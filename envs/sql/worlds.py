@@ -80,7 +80,7 @@ class Databases(ABC):
             return {**self.__dict__, "_lock": None, "_made": [*self._made]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        vars(self).update(state, _lock=threading.Lock())
 
 
 class GeneratedDatabases(Databases):
