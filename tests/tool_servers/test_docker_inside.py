@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,11 @@ def inside(*options: str) -> dict[str, Any]:
         pytest.skip(
             f"the packages of this Python 3.{sys.version_info[1]} do not load in {BASE}, which has 3.{asked.stdout.strip()}"
         )
-    # A home folder that only its owner may enter would hide what is mounted below it.
-    mounts = ["--tmpfs", "/root:mode=755", "-v", f"{SITE}:/site:ro", "-v", f"{ROOT}:{ROOT}:ro"]
-    command = ["docker", "run", "--rm", "-i", "-e", "SECRET=x", *mounts, *options, BASE, "python3", "-B", "-c", PROGRAM]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    with tempfile.TemporaryDirectory() as home:
+        os.chmod(home, 0o755)  # a home folder that only its owner may enter would hide what is mounted below it
+        mounts = ["-v", f"{home}:/root", "-v", f"{SITE}:/site:ro", "-v", f"{ROOT}:{ROOT}:ro"]
+        command = ["docker", "run", "--rm", "-i", "-e", "SECRET=x", *mounts, *options, BASE, "python3", "-B", "-c", PROGRAM]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

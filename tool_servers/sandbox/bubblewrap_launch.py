@@ -152,8 +152,8 @@ def watch(pid: int, plan: dict[str, Any]) -> dict[str, Any]:
     started, peak, cpu, end = time.monotonic(), 0.0, 0.0, "exit"
     fd = os.pidfd_open(pid)
     while not select.select([fd], [], [], plan["tick_s"])[0]:
-        used, cpu = usage(tree(pid))
-        peak = max(peak, used)
+        used, now = usage(tree(pid))
+        peak, cpu = max(peak, used), max(cpu, now)  # who is gone may have taken its seconds along
         late = plan["wall_s"] and time.monotonic() - started > plan["wall_s"]
         end = "memory" if used > plan["memory_mb"] else "cpu" if cpu > plan["cpu_s"] else "wall" if late else "exit"
         if end != "exit":
