@@ -132,16 +132,16 @@ class EmbeddedSandbox:
         profiles: Sequence[str] = ("python",),
         level: Level | None = None,
         shared: Mapping[str, str | Path] | None = None,
-        ready: int = 2,
+        ready: int | None = None,
     ) -> None:
         """`needs`: the weakest level that will do; `profiles`: made ready at once, others at first use; `level`: exactly this;
         `shared`: folders that sessions may ask for by name, see `shared.py`; `ready`: blank sessions of each profile that stand
-        ready while it is in use, at most, see `ready.py`; 0 for none."""
+        ready while it is in use, at most, see `ready.py`; 0 for none, None for what the profile says."""
         if not Level.RLIMITS <= needs <= Level.NAMESPACES:
             raise ConfigError(
                 f"EmbeddedSandbox: needs must be at most NAMESPACES, got {needs.name}; the docker backend has more."
             )
-        if ready < 0:
+        if ready is not None and ready < 0:
             raise ConfigError(f"EmbeddedSandbox: ready must be a number of sessions, 0 for none, got {ready!r}.")
         self._needs, self._level, self._notice, self._most_ready = needs, level, "", ready
         self._shared = checked_folders(shared or {})
@@ -263,10 +263,12 @@ class EmbeddedSandbox:
         if last is not None and not last.cancelled() and not last.exception():
             last.result().end()
             await last.result().zygote.close()
-        plan = plan_of(profile_of(profile), self.level)
+        described = profile_of(profile)
+        plan = plan_of(described, self.level)
         again = self.level is Level.NAMESPACES
         zygote = await Zygote.start(replace(plan, shared=self._shared if again else {}))
-        ready = Ready(zygote, self._most_ready if again else 0, again=again)
+        most = described.ready if self._most_ready is None else self._most_ready
+        ready = Ready(zygote, most if again else 0, again=again)
         try:
             await ready.start()
         except BaseException:

@@ -30,18 +30,21 @@ class Profile:
     """Modules imported before the fork."""
     extra: str = ""
     """The pip extra that brings the imports."""
+    ready: int = 0
+    """Blank sessions that stand ready if nobody says how many: where so much is imported that to build one takes long."""
 
 
 PROFILES: dict[str, Profile] = {
     profile.name: profile
     for profile in (
         Profile("python", _SERVERS / "python" / "worker.py"),
-        Profile("math", _SERVERS / "python" / "worker.py", imports=("numpy", "sympy")),
+        Profile("math", _SERVERS / "python" / "worker.py", imports=("numpy", "sympy"), ready=2),
         Profile(
             "science",
             _SERVERS / "python" / "worker.py",
             imports=("numpy", "sympy", "pandas", "scipy", "scipy.stats", "scipy.optimize", "scipy.linalg"),
             extra="science",
+            ready=2,
         ),
         Profile("sql", _SERVERS / "sql" / "worker.py", imports=("sqlite3",)),
         Profile("duckdb", _SERVERS / "sql" / "duck.py", imports=("sqlite3", "duckdb"), extra="duckdb"),
