@@ -59,7 +59,7 @@ def wait_for_none(token: str, deadline_s: float = 10.0) -> list[int]:
 @needs_gcc
 def test_compiles_and_runs() -> None:
     work = b"for (volatile long i = 0; i < 100000000; i++);"  # longer than two looks at the clock
-    source = b'#include <stdio.h>\nint main(void) { int n; ' + work + b' scanf("%d", &n); printf("%d\\n", 2 * n); return 3; }\n'
+    source = b"#include <stdio.h>\nint main(void) { int n; " + work + b' scanf("%d", &n); printf("%d\\n", 2 * n); return 3; }\n'
     result = asyncio.run(run(["sh", "-c", "gcc main.c -o main && ./main"], {"main.c": source}, stdin=b"21\n"))
     assert (result.status, result.out, result.value) == (Status.ERROR, "42\n", {"exit": 3})
     assert result.err == "Exit status 3."
