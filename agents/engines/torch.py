@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from turnwise.agents.engine import Capabilities, Completion, Load, Sampling
+from turnwise.agents.engines.requests import check_prompt, check_text
 from turnwise.agents.engines.torch_batch import Batch, EngineStats, Model
 from turnwise.agents.engines.torch_row import Row
 from turnwise.agents.engines.torch_sampling import check_sampling
@@ -100,11 +101,10 @@ class TorchEngine:
 
     async def generate(self, ids: Sequence[int], sampling: Sampling, session: str | None = None) -> Completion:
         """See `Engine.generate`. A cancelled call leaves the batch before the next forward."""
-        prompt = self._check_ids("generate", ids)
-        check_sampling(sampling)
         window = self._batch.context_window
-        if len(ids) >= window:
-            raise ConfigError(f"generate: expected a prompt shorter than the context window of {window}, got {len(ids)} tokens.")
+        check_prompt(ids, self._vocabulary, window)
+        check_sampling(sampling)
+        prompt = np.asarray(ids, dtype=np.int64)
         future: asyncio.Future[Completion] = self._loop().create_future()
         limit = min(len(ids) + sampling.max_tokens, window)
         self._waiting.append(Row(list(ids), prompt, limit, sampling, session, future))
@@ -112,14 +112,9 @@ class TorchEngine:
 
     async def score(self, ids: Sequence[int], targets: Sequence[int]) -> list[float]:
         """See `Engine.score`. Calls that are made together are computed together, common beginnings once."""
-        self._check_ids("score", ids)
+        check_text(ids, targets, self._vocabulary, self._batch.context_window)
         if not targets:
             return []
-        self._check_ids("score", targets)
-        window = self._batch.context_window
-        if len(ids) + len(targets) > window:
-            got = f"{len(ids)} + {len(targets)}"
-            raise ConfigError(f"score: expected at most {window} tokens (the context window), got {got}.")
         future: asyncio.Future[list[float]] = self._loop().create_future()
         self._scoring.append(_Scoring([*ids, *targets], len(targets), future))
         return await future
@@ -175,16 +170,6 @@ class TorchEngine:
     async def close(self) -> None:
         """Give back the memory of all caches; requests in flight fail."""
         self._fail("closed", "the engine was closed while this request was in flight")
-
-    def _check_ids(self, where: str, ids: Sequence[int]) -> np.ndarray[Any, np.dtype[np.int64]]:
-        if not ids:
-            raise ConfigError(f"{where}: expected at least one token id, got none.")
-        array = np.asarray(ids, dtype=np.int64)
-        low, high = int(array.min()), int(array.max())
-        if low < 0 or high >= self._vocabulary:
-            wrong = low if low < 0 else high
-            raise ConfigError(f"{where}: expected ids from 0 to {self._vocabulary - 1} (the model's vocabulary), got {wrong}.")
-        return array
 
     def _loop(self) -> asyncio.AbstractEventLoop:
         """The running loop, with our task on it."""

@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from turnwise.agents.engine import Capabilities, Completion, Load, Sampling
+from turnwise.agents.engines.requests import check_prompt, check_text
 from turnwise.agents.engines.torch_sampling import check_sampling
 from turnwise.agents.engines.vllm_tokens import (
     Adapter,
@@ -184,10 +185,8 @@ class VLLMEngine:
 
     async def generate(self, ids: Sequence[int], sampling: Sampling, session: str | None = None) -> Completion:
         """See `Engine.generate`. Cancelling the call ends the request in vLLM too."""
-        self._check("generate", ids)
+        check_prompt(ids, self._vocabulary, self._window)
         check_sampling(sampling)
-        if len(ids) >= self._window:
-            raise ConfigError(f"generate: expected a prompt shorter than the context window of {self._window}, got {len(ids)}.")
         arguments = sampling_arguments(sampling, self._window - len(ids), self._top)
         transport = self._home(session)
 
@@ -217,13 +216,9 @@ class VLLMEngine:
 
     async def score(self, ids: Sequence[int], targets: Sequence[int]) -> list[float]:
         """See `Engine.score`."""
-        self._check("score", ids)
+        check_text(ids, targets, self._vocabulary, self._window)
         if not targets:
             return []
-        self._check("score", targets)
-        if len(ids) + len(targets) > self._window:
-            got = f"{len(ids)} + {len(targets)}"
-            raise ConfigError(f"score: expected at most {self._window} tokens (the context window), got {got}.")
         text = [*ids, *targets]
         transport = self._home(hashlib.blake2b(str(text[:64]).encode(), digest_size=8).hexdigest())
 
@@ -298,15 +293,6 @@ class VLLMEngine:
         """End the vLLMs that are ours; the others forget us."""
         await asyncio.gather(*(transport.close() for transport in self.transports))
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _check(self, where: str, ids: Sequence[int]) -> None:
-        if not ids:
-            raise ConfigError(f"{where}: expected at least one token id, got none.")
-        for wrong in (min(ids), max(ids)):
-            if not 0 <= wrong < self._vocabulary:
-                raise ConfigError(
-                    f"{where}: expected ids from 0 to {self._vocabulary - 1} (the model's vocabulary), got {wrong}."
-                )
 
     def _home(self, session: str | None) -> Transport:
         """The vLLM of a conversation: by rendezvous hashing, so that it stays the same whoever asks."""
