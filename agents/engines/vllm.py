@@ -38,7 +38,7 @@ from turnwise.agents.engines.vllm_tokens import (
 )
 from turnwise.errors import ConfigError, EngineFailure
 
-__all__ = ["Sync", "Transport", "VLLMEngine", "VLLMStats", "write_weights"]
+__all__ = ["Transport", "VLLMEngine", "VLLMStats", "write_weights"]
 
 _TRIES = 3
 _KEPT_ADAPTERS = 8  # replies that began with an older one must have ended
@@ -81,17 +81,6 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Sync:
-    """What the last change of weights cost."""
-
-    bytes: int
-    """Written for each vLLM to read."""
-    seconds: float
-    """In all, of which `paused_s` with no token sampled."""
-    paused_s: float
 
 
 @dataclass(slots=True)
@@ -151,7 +140,8 @@ class VLLMEngine:
         if entropy_tokens != -1 and entropy_tokens < 1:
             raise ConfigError(f"VLLMEngine entropy_tokens: expected at least 1, or -1 for all, got {entropy_tokens}.")
         self.transports, self.stats = tuple(transports), VLLMStats()
-        self.last_sync: Sync | None = None
+        self.sync_cost: tuple[int, float] = (0, 0.0)
+        """See `PolicyEngine.sync_cost`; the bytes are those written for each vLLM to read."""
         self._places, self._running = places * len(transports), 0
         self._window, self._vocabulary = context_window, vocabulary
         self._top = -1 if entropy_tokens == -1 or entropy_tokens >= vocabulary else entropy_tokens
@@ -177,11 +167,6 @@ class VLLMEngine:
     @property
     def load(self) -> Load:
         return Load(usage=min(1.0, self._running / self._places), waiting=max(0, self._running - self._places))
-
-    @property
-    def sync_cost(self) -> tuple[int, float]:
-        """Bytes that left the trainer at the last change of weights, and seconds for which no token was sampled."""
-        return (self.last_sync.bytes, self.last_sync.paused_s) if self.last_sync else (0, 0.0)
 
     async def generate(self, ids: Sequence[int], sampling: Sampling, session: str | None = None) -> Completion:
         """See `Engine.generate`. Cancelling the call ends the request in vLLM too."""
@@ -242,7 +227,6 @@ class VLLMEngine:
                 f"update_weights: the engine was made {'with' if self._settings else 'without'} adapter, got {got}."
             )
         async with self._one_sync:
-            started = time.perf_counter()
             number = self.stats.syncs + 1
             label = f"{self._folder.name}.{number}"
             if self._settings is not None:
@@ -251,7 +235,7 @@ class VLLMEngine:
                 size, paused = await self._sync_weights(weights, self._folder / f"{number}.safetensors", label, version)
             self.stats.syncs += 1
             self._label, self.version = label, version  # only now: nothing of the old weights was computed under this salt
-            self.last_sync = Sync(size, time.perf_counter() - started, paused)
+            self.sync_cost = size, paused
 
     async def _sync_weights(self, weights: Mapping[str, Any], path: Path, label: str, version: int) -> tuple[int, float]:
         size = await asyncio.to_thread(write_weights, weights, path)

@@ -15,12 +15,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from turnwise.agents.engines.vllm_local import engine_arguments
+from turnwise.agents.engines.vllm_local import cpu_options, engine_arguments
 from turnwise.agents.engines.vllm_tokens import Adapter, Place, Served
 from turnwise.errors import ConfigError, EngineFailure
 
@@ -157,7 +158,8 @@ def _main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--host", default="127.0.0.1", help="who reaches it can change its weights: a private network's address")
     ours, theirs = parser.parse_known_args()
-    command = server_command(ours.model, context_window=ours.context_window, port=ours.port, host=ours.host)
+    options = {} if import_module("torch").cuda.is_available() else cpu_options(ours.context_window)
+    command = server_command(ours.model, context_window=ours.context_window, port=ours.port, host=ours.host, **options)
     command += [argument for argument in theirs if argument != "--"]
     os.execve(command[0], command, server_environment(os.environ))
 
