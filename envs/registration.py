@@ -57,6 +57,7 @@ BUILT_IN = {
     "turnwise/WordGuess-v0": "turnwise.envs.puzzles.word_guess:WordGuess",
 }
 ADAPTERS = {
+    "turnwise/Chaos-v0": "turnwise.envs.testing.chaos:ChaosEnv",
     "turnwise/Gymnasium-v0": "turnwise.envs.adapters.gymnasium_env:GymnasiumEnv",
     "turnwise/OpenEnv-v0": "turnwise.envs.adapters.openenv_env:OpenEnvEnv",
     "turnwise/ReasoningGym-v0": "turnwise.envs.adapters.reasoning_gym_env:ReasoningGymEnv",

@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from typing_extensions import override
 
+from turnwise.envs.adapters.wrapped import given_or_made
 from turnwise.errors import ConfigError
 from turnwise.seeds import child
 
@@ -40,9 +41,7 @@ class SlowTools(gymnasium.Wrapper[Any, str, Any, str]):
         """`sleep` is what waiting is: by default the thread of the call blocks. Raises ConfigError for times without sense."""
         if not 0 < median_s <= p99_s:
             raise ConfigError(f"SlowTools: expected 0 < median_s <= p99_s, got {median_s} and {p99_s}.")
-        if (env is None) == (not env_id):
-            raise ConfigError("SlowTools: expected either an environment or an env_id to make one, got both or none.")
-        super().__init__(env if env is not None else gymnasium.make(env_id, disable_env_checker=True, **kwargs))
+        super().__init__(given_or_made("SlowTools", env, env_id, kwargs))
         self.metadata = {**self.env.metadata, "inline": False}
         self.median_s, self.sigma = median_s, math.log(p99_s / median_s) / _Z99
         self._sleep = sleep or _block

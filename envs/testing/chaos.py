@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 from typing_extensions import override
 
+from turnwise.envs.adapters.wrapped import given_or_made
 from turnwise.errors import ConfigError, EnvFailure
 from turnwise.seeds import child
 
@@ -38,26 +39,32 @@ class ChaosEnv(gymnasium.Wrapper[Any, str, Any, str]):
 
     The faults are drawn from a generator of its own, seeded by `seed` and the episode's seed, so runs replay; a fork takes the
     generator along and so meets the same faults. A step whose result is a fault does not reach the wrapped environment.
+    `transient` faults come from the system's entropy instead: what is tried again may go well, and nothing replays.
+
+    `turnwise/Chaos-v0` wraps `env_id`, to whose constructor further arguments go.
     """
 
     def __init__(
         self,
-        env: gymnasium.Env[Any, str],
+        env: gymnasium.Env[Any, str] | None = None,
         *,
+        env_id: str = "",
         fail: float = 0.0,
         hang: float = 0.0,
         crash: float = 0.0,
         nonsense: float = 0.0,
         seed: int = 0,
         hang_s: float | None = None,
+        transient: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(env)
+        super().__init__(given_or_made("ChaosEnv", env, env_id, kwargs))
         self.rates = (fail, hang, crash, nonsense)
         if min(self.rates) < 0.0 or sum(self.rates) > 1.0 + 1e-9:
             raise ConfigError(f"ChaosEnv: rates must be 0 or more and sum to at most 1, got {self.rates}.")
-        self.metadata = {**env.metadata, "inline": False}
-        self.seed, self.hang_s = seed, hang_s
-        self._rng = np.random.default_rng(child(seed, "chaos"))
+        self.metadata = {**self.env.metadata, "inline": False}
+        self.seed, self.hang_s, self.transient = seed, hang_s, transient
+        self._rng = np.random.default_rng(None if transient else child(seed, "chaos"))
         self._gate = _Gate()
 
     def release(self) -> None:
@@ -66,7 +73,7 @@ class ChaosEnv(gymnasium.Wrapper[Any, str, Any, str]):
 
     @override
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        if seed is not None:
+        if seed is not None and not self.transient:
             self._rng = np.random.default_rng(child(self.seed, "chaos", seed))
         result = self.env.reset(seed=seed, options=options)  # first, so that what follows a fault replays as well
         if self._strikes("reset"):

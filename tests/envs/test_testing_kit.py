@@ -457,6 +457,21 @@ def test_chaos_of_rate_zero_is_the_environment() -> None:
     check_turn_env(lambda: ChaosEnv(Safe()), **SMALL, rules=["replays", "forks_continue_equally", "forks_are_independent"])
 
 
+def test_transient_faults_are_other_ones_when_tried_again() -> None:
+    env = ChaosEnv(Safe(max_turns=100), fail=0.5, transient=True)
+    assert len({tuple(story(env, 5)) for _ in range(5)}) > 1
+
+
+def test_chaos_by_its_id_wraps_what_it_is_told_to() -> None:
+    env = gymnasium.make("turnwise/Chaos-v0", env_id="turnwise/Arithmetic-v0", difficulty=2, crash=1.0)
+    with pytest.raises((RuntimeError, KeyError, ZeroDivisionError, TimeoutError, UnicodeError), match="crashed on purpose"):
+        env.reset(seed=1)
+    with pytest.raises(ConfigError, match="both or none"):
+        ChaosEnv()
+    with pytest.raises(ConfigError, match="difficulty"):
+        ChaosEnv(Safe(), difficulty=2)
+
+
 def test_every_kind_of_nonsense_comes_up() -> None:
     env = ChaosEnv(Safe(), nonsense=1.0)
     told = set(story(env, 1, 60)[1:])
