@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -27,6 +27,7 @@ from turnwise.trainers.losses.protocol import Loss
 from turnwise.trainers.monitor import ratio_metrics
 from turnwise.trainers.optimizers import AdamW, MuonAdamW
 from turnwise.trainers.packing import micro_batches
+from turnwise.trainers.ranks import Alone, Ranks, Reads, cut, whole
 from turnwise.trainers.tree_packing import TreeForward, tree_batches
 
 __all__ = ["Learner", "LocalLearner", "Update"]
@@ -100,21 +101,33 @@ class Learner(Protocol):
 
 
 class LocalLearner:
-    """One model on one device. `version` counts the updates."""
+    """One model on one device, or one rank's part of it. `version` counts the updates."""
 
     def __init__(
-        self, model: PreTrainedModel, update: Update, *, temperature: float = 1.0, critic: Critic | None = None, seed: int = 0
+        self,
+        model: PreTrainedModel,
+        update: Update,
+        *,
+        temperature: float = 1.0,
+        critic: Critic | None = None,
+        seed: int = 0,
+        ranks: Ranks | None = None,
     ) -> None:
-        """`temperature` is the sampling temperature: behaviour and current log-probabilities must be of the same distribution."""
+        """`temperature` is the sampling temperature: behaviour and current log-probabilities must be of the same distribution.
+
+        With several `ranks` every method is one that all of them call, with the same arguments.
+        """
         self.model, self.settings, self.seed, self.version = model, update, seed, 0
+        self._ranks = ranks or Alone()
         model.eval()  # and so it stays: with dropout the trainer's policy would not be the one that sampled
         if update.packing not in _PACKINGS:
             raise UnknownName("packing", update.packing, _PACKINGS)
         forward, self._parts = _PACKINGS[update.packing]
-        self.forward: Forward = forward(model, temperature)
+        reference = _frozen_copy(model) if update.kl else None
+        self.forward: Reads = self._ranks.place(forward, model, temperature)
+        self._reference = self._ranks.place(forward, reference, temperature) if reference is not None else None
         self._optimizers = update.optimizer.build(model)
         self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
-        self._reference: Forward | None = forward(_frozen_copy(model), temperature) if update.kl else None
         self._critic: ValueHead | None = None
         self._proximal: Tensor | None = None
         self._features: Tensor | None = None
@@ -135,13 +148,14 @@ class LocalLearner:
         per_token = self._critic.settings.level == "token"
         before = torch.zeros(int(batch.mask.sum()) if per_token else 0, size, dtype=dtype)
         place = (batch.mask.flatten().cumsum(0) - 1).reshape(batch.mask.shape)
-        for rows in self._parts(batch, self.settings.max_tokens):
+        for rows in self._ranks.deal(self._parts(batch, self.settings.max_tokens)):
             part = batch.rows(rows).trim()
             hidden = self.forward.hidden(part.tokens.to(self.model.device), part.lengths).to(features)
             features[rows] = hidden.gather(1, starts[rows][:, :, None].expand(-1, -1, size))
             if per_token:
                 sampled = part.mask[:, 1:]
                 before[place[rows][:, 1 : part.tokens.shape[1]][sampled]] = hidden[:, :-1][sampled]
+        features, before = self._ranks.total(features), self._ranks.total(before)
         self._features, self._token_features = features, before if per_token else None
         batch = replace(batch, values=self._critic.values(features.to(self.model.device)).to(batch.rewards))
         if per_token:
@@ -161,6 +175,7 @@ class LocalLearner:
                 norm = self._step(batch.rows(rows), advantages[rows], seen if epoch == 0 else None, rows)
                 metrics["grad_norm"] = float(np.maximum(metrics["grad_norm"], norm))  # max() would lose a nan
                 metrics["steps_skipped"] += not _moves(norm)
+        seen.add_up(self._ranks)
         if self._critic is not None and targets is not None:
             metrics["critic_loss"] = self._fit(self._critic, batch, targets)
         self.version += 1
@@ -189,14 +204,14 @@ class LocalLearner:
     def _step(self, batch: Batch, advantages: Tensor, seen: _Seen | None, rows: Tensor) -> float:
         """One optimiser step; the gradient's norm before clipping. `seen` collects what the forward pass found."""
         weights = self.settings.aggregate(batch)
-        moving = self._moving(advantages)
-        for at in self._parts(batch.rows(moving), self.settings.max_tokens) if len(moving) else []:
+        moving = self._moving(batch, advantages)
+        for at in self._ranks.deal(self._parts(batch.rows(moving), self.settings.max_tokens)) if len(moving) else []:
             part = moving[at]
             short = batch.rows(part).trim()
             width = short.tokens.shape[1]
             self._backward(short, advantages[part, :width], weights[part, :width], seen, rows[part])
         parameters = [p for o in self._optimizers for g in o.param_groups for p in g["params"]]
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.optimizer.max_grad_norm))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, self.settings.optimizer.max_grad_norm)))
         scale = self.settings.rate(self.version)
         for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -210,24 +225,23 @@ class LocalLearner:
     def _before(self, batch: Batch) -> Tensor:
         """[B, T] log-probabilities of the sampled tokens before the first step of the batch."""
         out = torch.zeros_like(batch.logprobs)
-        for rows in self._parts(batch, self.settings.max_tokens):
+        for rows in self._ranks.deal(self._parts(batch, self.settings.max_tokens)):
             part = batch.rows(rows).trim()
             logp, _ = self.forward(part.tokens.to(self.model.device), part.mask.to(self.model.device), entropy=False)
             out[rows, : logp.shape[1]] = logp.to(out)
-        return out
+        return self._ranks.total(out)
 
-    def _moving(self, advantages: Tensor) -> Tensor:
+    def _moving(self, batch: Batch, advantages: Tensor) -> Tensor:
         """[R] rows that can have a gradient. Those of groups without variance have none, and cost no forward pass; they stay in
         the denominator."""
-        if self.settings.entropy or self._reference is not None:
-            return torch.arange(len(advantages))
-        return advantages.ne(0).any(1).nonzero()[:, 0]
+        rows = batch.mask.any(1)
+        if not self.settings.entropy and self._reference is None:
+            rows &= advantages.ne(0).any(1)
+        return rows.nonzero()[:, 0]
 
     def _backward(self, batch: Batch, advantages: Tensor, weights: Tensor, seen: _Seen | None, rows: Tensor) -> None:
         device = self.model.device
         mask = batch.mask
-        if not bool(mask.any()):
-            return
         tokens = batch.tokens.to(device)
         logp, entropy = self.forward(tokens, mask.to(device), entropy=self.settings.entropy != 0)
         logp = logp.to(batch.logprobs.device)
@@ -254,7 +268,7 @@ class LocalLearner:
             seen.loss += float((loss * weights).sum().detach())
 
     def weights(self) -> Mapping[str, Any]:
-        return self.model.state_dict()
+        return _each(self.model.state_dict(), self._ranks.gather)
 
     @property
     def vocabulary(self) -> int:
@@ -263,26 +277,29 @@ class LocalLearner:
     @torch.no_grad()
     def score(self, ids: Sequence[int]) -> list[float]:
         tokens = torch.tensor([list(ids)], device=self.model.device)
-        logits = cast(Tensor, self.model(input_ids=tokens, use_cache=False).logits)[0, :-1].float()
-        return logits.log_softmax(-1).gather(1, tokens[0, 1:, None])[:, 0].tolist()
+        logits = cast(Tensor, self._ranks.run(self.model, lambda: self.model(input_ids=tokens, use_cache=False).logits))
+        return logits[0, :-1].float().log_softmax(-1).gather(1, tokens[0, 1:, None])[:, 0].tolist()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the model's own weights."""
+        """Everything but the model's own weights. Of several ranks the first one has it."""
         return {
             "version": self.version,
-            "optimizers": [o.state_dict() for o in self._optimizers],
+            "optimizers": [_each(o.state_dict(), self._ranks.gather) for o in self._optimizers],
             "critic": self._critic.state_dict() if self._critic else None,
-            "reference": self._reference.model.state_dict() if self._reference else None,
+            "reference": _each(self._reference.model.state_dict(), self._ranks.gather) if self._reference else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.version = int(state["version"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            parameters = [p for g in optimizer.param_groups for p in g["params"]]
+            own = {i: {k: cut(v, parameters[i]) for k, v in slots.items()} for i, slots in saved["state"].items()}
+            optimizer.load_state_dict({**saved, "state": own})
         if self._critic is not None:
             self._critic.load_state_dict(state["critic"])
         if self._reference is not None:
-            self._reference.model.load_state_dict(state["reference"])
+            own = self._reference.model.state_dict()
+            self._reference.model.load_state_dict({name: cut(v, own[name]) for name, v in state["reference"].items()})
 
 
 @dataclass(slots=True)
@@ -306,6 +323,13 @@ class _Seen:
         per_token = [torch.zeros_like(batch.logprobs) for _ in range(4)]
         return _Seen(torch.zeros_like(batch.failed), *per_token, whole=whole, corrected=corrected)
 
+    def add_up(self, ranks: Ranks) -> None:
+        """Each rank has seen its own rows; now all have seen all."""
+        self.rows = ranks.total(self.rows.long()).bool()
+        for name in ("logprobs", "entropies", "reference", "trust"):
+            setattr(self, name, ranks.total(getattr(self, name)))
+        self.loss = float(ranks.total(torch.tensor(self.loss, dtype=torch.float64)))
+
     def metrics(self, batch: Batch) -> dict[str, float]:
         at = self.rows.nonzero()[:, 0]
         out = {"loss": self.loss, "rows_trained": float(len(at))}
@@ -326,6 +350,17 @@ class _Seen:
 def _moves(norm: float) -> bool:
     """Whether a gradient of that norm is one to follow: momentum and weight decay alone are not to move the policy."""
     return math.isfinite(norm) and norm > 0
+
+
+def _each(state: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same nested state with each tensor changed."""
+    match state:
+        case Tensor():
+            return change(state)
+        case Mapping():
+            return {key: _each(value, change) for key, value in cast("Mapping[Any, Any]", state).items()}
+        case _:
+            return state
 
 
 def _frozen_copy(model: PreTrainedModel) -> PreTrainedModel:
