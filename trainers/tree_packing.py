@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -27,7 +28,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from turnwise.agents.prefixes import walk
 from turnwise.errors import ConfigError, Unsupported
 from turnwise.trainers.batch import Batch
-from turnwise.trainers.forward import Forward
+from turnwise.trainers.forward import CHUNK, Forward
 
 __all__ = ["Forest", "TreeForward", "plant", "tree_batches"]
 
@@ -128,9 +129,11 @@ def tree_batches(batch: Batch, max_tokens: int) -> list[Tensor]:
 class TreeForward(Forward):
     """`Forward` over forests: the same numbers, each shared prefix computed once."""
 
-    def __init__(self, model: PreTrainedModel, temperature: float = 1.0) -> None:
+    def __init__(
+        self, model: PreTrainedModel, temperature: float = 1.0, *, chunk: int = CHUNK, checkpointing: bool = False
+    ) -> None:
         """Raises Unsupported for a model that does not read positions and attention the usual way: it is tried once."""
-        super().__init__(model, temperature)
+        super().__init__(model, temperature, chunk=chunk, checkpointing=checkpointing)
         self._try()
 
     def hidden(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -145,11 +148,8 @@ class TreeForward(Forward):
         forest = plant(tokens, (position * mask).amax(1).clamp(min=1))
         nodes = forest.place[mask].unique()
         before = forest.parent[nodes]
-        if self._split:
-            logits = self.logits(self._run(self._core.base_model, forest)[0][0][before])
-        else:
-            logits = self._scaled(self._run(self.model, forest).logits[0][before])
-        chosen, spread = self._read(logits, forest.tokens[nodes], entropy)
+        out = self._run(self.model if self.head is None else self._core.base_model, forest)[0]
+        chosen, spread = self._read(out[0][before], forest.tokens[nodes], entropy)
 
         def placed(values: Tensor) -> Tensor:
             per_node = values.new_zeros(len(forest.tokens)).index_put((nodes,), values)
@@ -158,7 +158,8 @@ class TreeForward(Forward):
         return placed(chosen), placed(spread)
 
     def _run(self, module: Any, forest: Forest) -> Any:
-        with _tree_attention(self._core):
+        attention = partial(_tree_attention, self._core)
+        with attention(), self._blocks(attention):
             return module(input_ids=forest.tokens[None], position_ids=forest.depth[None], use_cache=False, turnwise_forest=forest)
 
     @torch.no_grad()

@@ -94,7 +94,7 @@ def test_the_numbers_are_those_of_rows(name: str, temperature: float):
     mask[3] = False
     mask[4, 8:] = False
     rows, tree = Forward(model, temperature), TreeForward(model, temperature)
-    assert tree._split is rows._split
+    assert tree.head is rows.head
     for got, want in zip(tree(tokens, mask), rows(tokens, mask), strict=True):
         assert torch.allclose(got, want, atol=1e-10, rtol=0)
     lengths = torch.tensor([16, 12, 16, 9, 5, 1])
