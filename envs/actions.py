@@ -5,8 +5,9 @@ The environment parses replies with a format, describes it in the first observat
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+from pydantic_core import from_json
 
 from turnwise.errors import UnknownName
 
@@ -15,16 +16,14 @@ __all__ = ["FORMATS", "ActionFormat", "Hermes", "Parsed", "ToolCall", "final_ans
 MAX_CALLS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(NamedTuple):
     """One request to run a tool."""
 
     name: str
     arguments: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What a reply says: tool calls, or an answer, or an error for the model to read. Exactly one of the three is set."""
 
     calls: tuple[ToolCall, ...] = ()
@@ -93,12 +92,19 @@ class Hermes:
 
 def _load_call(body: str) -> ToolCall | str:
     try:
-        data = json.loads(body)
+        data = _load(body)
     except (ValueError, RecursionError) as error:
         return f"The tool call is not valid JSON: {str(error)[:100]}."
     if not isinstance(data, dict) or not isinstance(data.get("name"), str) or not isinstance(data.get("arguments", {}), dict):
         return 'A tool call is a JSON object {"name": "...", "arguments": {...}}.'
     return ToolCall(data["name"], data.get("arguments", {}))
+
+
+def _load(body: str) -> Any:
+    try:
+        return from_json(body)  # four times as quick as json, which also reads lone surrogates and deeper nesting
+    except (ValueError, TypeError):
+        return json.loads(body)
 
 
 FORMATS: dict[str, type[ActionFormat]] = {"hermes": Hermes}

@@ -36,7 +36,7 @@ _MATH_VERIFY = Lock()
 """ANTLR's generated parsers share a mutable cache; one thread at a time."""
 
 _INT = r"[0-9]+"
-_INTEGER = re.compile(rf"-?[0-9]{{1,{MAX_DIGITS}}}")
+_USUAL = re.compile(rf"(-?[0-9]{{1,{MAX_DIGITS}}})(?:/([0-9]{{1,{MAX_DIGITS}}}))?")
 """What most answers are, and quickly read."""
 _GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+"
 _DECIMAL = rf"(?:(?:{_GROUPED}|{_INT})(?:\.[0-9]*)?|\.[0-9]+)"
@@ -92,8 +92,9 @@ def grade_number(answer: str, truth: Fraction) -> float:
     """1.0 if `answer` is `truth` in a final form, else 0.0. Never raises; quick for any text; callable from any thread."""
     if len(answer) > MAX_ANSWER:
         return 0.0
-    if _INTEGER.fullmatch(answer):
-        return float(int(answer) == truth)
+    if usual := _USUAL.fullmatch(answer):
+        numerator, denominator = int(usual[1]), int(usual[2] or 1)
+        return float(denominator != 0 and numerator * truth.denominator == denominator * truth.numerator)
     text = bare(answer)
     value = _exact(text)
     if value is not None:

@@ -12,7 +12,6 @@ from turnwise.envs.math.datasets import load_questions
 from turnwise.envs.math.grading import grade_number, read_number
 from turnwise.envs.options import ToolOptions
 from turnwise.envs.question_files import DataSplit, FileQuestions, Questions
-from turnwise.types import Task
 
 __all__ = ["QuestionEnv", "QuestionOptions"]
 
@@ -41,13 +40,16 @@ class QuestionEnv(FileQuestions):
 
     @override
     def grade(self, answer: str) -> float:
-        task = self.task
-        if "data" not in task.metadata:
-            return grade_number(answer, Fraction(task.answer))
-        return float(grade_answer(answer, task.answer) == 1.0 and not _echoes(answer, task))
+        return self.graded(answer, self.task.prompt, self.task.answer)
+
+    def graded(self, answer: str, question: str, truth: str) -> float:
+        """1.0 if `answer` is the right one to a question of this task, whose answer is `truth`, else 0.0."""
+        if "data" not in self.task.metadata:
+            return grade_number(answer, Fraction(truth))
+        return float(grade_answer(answer, truth) == 1.0 and not _echoes(answer, question, truth))
 
 
-def _echoes(answer: str, task: Task) -> bool:
+def _echoes(answer: str, question: str, truth: str) -> bool:
     """Whether the answer only repeats an expression of the question, which is no answer to "simplify" or "expand"."""
-    said, right = plain_text(answer), plain_text(task.answer)
-    return said != right and read_number(said) is None and len(said) > 2 and said in plain_text(task.prompt)
+    said, right = plain_text(answer), plain_text(truth)
+    return said != right and read_number(said) is None and len(said) > 2 and said in plain_text(question)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from turnwise.envs import Task
+from turnwise.envs.core import split_of
 from turnwise.envs.math.try_again import TryAgain
 from turnwise.envs.testing import check_turn_env
 from turnwise.errors import ConfigError, UnknownName
@@ -72,13 +73,53 @@ def test_one_attempt_is_the_plain_benchmark() -> None:
     assert played(["7", "42"], decay=1.0, repetition=0.0)[0] == [0.0, 1.0]
 
 
+THREE = Task("by-hand", "What is 6 times 7?", "42", 1, {"more": [["And 6 times 8?", "48"], ["And 6 times 9?", "54"]]})
+
+
+@pytest.mark.parametrize(
+    ("answers", "rewards", "outcome"),
+    [
+        (["42", "48", "54"], [1 / 3] * 3, 1.0),
+        (["41", "42", "48", "", "53", "54"], [0, 1 / 6, 1 / 3, 0, 0, 1 / 6], 1.0),
+        (["1", "2", "48", "54"], [0, 0, 1 / 3, 1 / 3], 2 / 3),  # the first one given up, and on
+        (["42", "42", "42", "42", "42"], [1 / 3, 0, 0, 0, -0.5 * 2 / 5], 1 / 3),  # the same words, to three questions
+    ],
+)
+def test_several_questions_share_the_reward(answers: list[str], rewards: list[float], outcome: float) -> None:
+    env = TryAgain(attempts=2)
+    question, _ = env.reset(seed=0, options={"task": THREE})
+    assert question.startswith("3 questions, one after the other, each with its own attempts.\n\nQuestion 1: What is 6 times 7?")
+    assert "48" not in question and "times 8" not in question
+    earned, over, info, observation = list[float](), False, {"outcome": 0.0}, ""
+    for answer in answers:
+        assert not over
+        observation, reward, over, truncated, info = env.step(f"<answer>{answer}</answer>" if answer else "")
+        earned.append(reward)
+        assert not truncated
+        done = observation.startswith(("Correct.", "That was the last attempt."))
+        assert over or ("\n\nQuestion " in observation) == done
+    assert over and earned == pytest.approx(rewards) and info["outcome"] == pytest.approx(outcome)
+
+
+def test_questions_grow_with_the_level_and_keep_to_their_split() -> None:
+    env, one = TryAgain(), TryAgain(questions=1)
+    for level in env.levels:
+        for split in ("train", "test"):
+            env.reset(seed=level, options={"difficulty": level, "split": split})
+            more = env.task.metadata.get("more", [])
+            assert len(more) == level - 1 and split_of(env.task.id) == split
+            assert len({env.task.prompt, *(question for question, _ in more)}) == level
+            one.reset(seed=level, options={"difficulty": level, "split": split})
+            assert one.task.prompt == env.task.prompt and "more" not in one.task.metadata
+
+
 @pytest.mark.parametrize("source", ["calculation", "tools"])
 def test_sources_keep_the_contract(source: Any) -> None:
     report = check_turn_env(lambda: TryAgain(source=source), tasks=12, distinct=600)
     assert max(report.probes.values()) <= 0.02
 
 
-@pytest.mark.parametrize("options", [{"attempts": 0}, {"decay": 2.0}, {"repetition": -1.0}])
+@pytest.mark.parametrize("options", [{"attempts": 0}, {"questions": 0}, {"questions": 101}, {"decay": 2.0}, {"repetition": -1.0}])
 def test_wrong_options(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="TryAgain: "):
         TryAgain(**options)
@@ -114,6 +155,8 @@ def test_questions_of_a_data_set(tmp_path: Path) -> None:
     assert found == {1, 2, 3, 4, 5}
     env.reset(seed=0, options={"difficulty": 4})
     assert env.task.difficulty == 4
+    with pytest.raises(ConfigError, match="a task of a data set is one question"):
+        TryAgain(data=rows(tmp_path), questions=2)
     with pytest.raises(ConfigError, match=r"no train question of level 6 among its 40; .*data_split='train'"):
         env.reset(options={"difficulty": 6})
 
