@@ -28,7 +28,7 @@ train:
 	@$(BIN)/turnwise train recipes/quickstart.toml
 
 test: system
-	@.ci/install train,test,tools,adapters
+	@.ci/install train,test,tools,adapters,ray
 	@$(MAKE) --no-print-directory lint types
 	@status=0; \
 	$(MAKE) --no-print-directory test-vllm || status=1; \

@@ -46,6 +46,7 @@ def explain(recipe: Recipe) -> str:
         "survivors is left out, and counted",
         f"evaluation     {recipe.evaluate.tasks} held-out tasks at the start, after each stage and at the end; "
         f"{recipe.evaluate.curve_tasks} every {recipe.evaluate.every} steps",
+        f"cluster        {_cluster(recipe)}",
         f"seed           {recipe.seed}",
     ]
     if recipe.warm_start is not None:
@@ -56,6 +57,19 @@ def explain(recipe: Recipe) -> str:
             f"{warm.batch_size} a step\n               {_component(warm.optimizer)}",
         )
     return "\n".join(lines)
+
+
+def _cluster(recipe: Recipe) -> str:
+    cluster = recipe.cluster
+    if not cluster.used:
+        return "none: rollouts, engine and learner are in this process (--cluster auto for Ray)"
+    where = {"auto": "the one that is there, else a local one", "local": "a local one"}.get(cluster.address, cluster.address)
+    engines = f"{cluster.engines} engine(s)" if cluster.engines else "an engine in each worker"
+    learners = f"a learner of {cluster.learners} rank(s)" if cluster.learners else "the learner in the driver's process"
+    return (
+        f"Ray, {where}: {cluster.workers} rollout worker(s), {engines}, {learners}\n               who dies is replaced, "
+        f"at most {cluster.restarts} times in a row; a dead learner goes on from the last checkpoint"
+    )
 
 
 def _component(component: Any) -> str:

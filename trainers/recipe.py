@@ -23,6 +23,7 @@ from turnwise.registry import names, resolve
 from turnwise.trainers import aggregates, optimizers, schedule
 from turnwise.trainers.advantages.grpo import GRPO
 from turnwise.trainers.advantages.protocol import Advantage
+from turnwise.trainers.cluster.settings import Cluster
 from turnwise.trainers.corrections.protocol import Correction
 from turnwise.trainers.critic import Critic
 from turnwise.trainers.engines.protocol import EngineChoice
@@ -103,6 +104,7 @@ class Recipe:
     optimizer: AdamW | MuonAdamW = field(default_factory=AdamW)
     schedule: Schedule = field(default_factory=LockStep)
     evaluate: Evaluate = field(default_factory=Evaluate)
+    cluster: Cluster = field(default_factory=Cluster)
 
     seed: int = 0
     steps: int = 100
@@ -191,6 +193,7 @@ _MODULES: dict[str, ModuleType] = {"aggregate": aggregates, "optimizer": optimiz
 _RECORDS: dict[str, type] = {
     **{"lora": Lora, "warm_start": SFT, "critic": Critic},
     **{"evaluate": Evaluate, "env": EnvChoice, "budget": Budget, "retry": Retry, "probe": Probe},
+    "cluster": Cluster,
 }
 
 

@@ -6,6 +6,7 @@ OUT/events.jsonl, one object a line, in the order in which things happened:
     {"event": "ended", "env_id", "task", "seed", "how", "turns", "versions": [low, high]}     an episode ended, in one way:
         terminated, truncated, overlong, budget, or the family of its failure
     {"event": "retried", "env_id", "seed", "family", "kind"}                       a failure that was not its end
+    {"event": "lost", "what", "index", "why"}              on a cluster: a worker, engine or learner died, and is replaced
     {"event": "learned", "step", "version", "groups": [{"spent": [tokens, tool calls], "record"}]}
 
 `step` is the training step that the batch is for, `version` that of the weights in use then (after the update, for "learned").
@@ -127,6 +128,10 @@ class EventLog:
 
     def retried(self, problem: Problem, failure: Failure) -> None:
         self.write("retried", env_id=problem.env_id, seed=problem.seed, family=failure.family.value, kind=failure.kind)
+
+    def lost(self, what: str, index: int, why: str) -> None:
+        """`what` is "worker", "engine" or "learner", `index` which one of them."""
+        self.write("lost", what=what, index=index, why=why)
 
     def learned(self, step: int, version: int, groups: Sequence[Group], *, record: bool) -> None:
         """`groups` as rolled out; `record` says whether they differ from what is in trajectories.jsonl."""

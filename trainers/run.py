@@ -9,33 +9,32 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from rich.console import Console
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from turnwise.agents.agent import Agent, ExpertAgent
 from turnwise.agents.chat import ChatTemplate
-from turnwise.agents.episode import Problem
 from turnwise.agents.report import page
 from turnwise.agents.store import TrajectoryWriter, read_groups
-from turnwise.agents.worlds import Worlds, play_all
-from turnwise.errors import ConfigError
+from turnwise.agents.worlds import Worlds
+from turnwise.errors import ConfigError, LearnerFailure
 from turnwise.seeds import child
 from turnwise.trainers import checkpoint
+from turnwise.trainers.cluster.resources import connected
 from turnwise.trainers.concurrency import AIMD, Tuner
 from turnwise.trainers.curve import Point
+from turnwise.trainers.demonstrations import demonstrations
 from turnwise.trainers.engines.protocol import PolicyEngine
 from turnwise.trainers.held_out import measure
-from turnwise.trainers.learner import LocalLearner, Update
+from turnwise.trainers.learner import Learner, LocalLearner, Update
 from turnwise.trainers.live import Live, limits_of, progress
 from turnwise.trainers.logbook import Logbook, read_metrics
 from turnwise.trainers.lora import with_adapters
@@ -46,8 +45,7 @@ from turnwise.trainers.pool import LocalPool, RolloutPool
 from turnwise.trainers.recipe import Recipe, dump
 from turnwise.trainers.recording import EventLog, Logged, pack_admitted, unpack_admitted
 from turnwise.trainers.rewards.protocol import Scene
-from turnwise.trainers.sft import SFT, Teacher, encode, texts
-from turnwise.trainers.tagged import Tagged
+from turnwise.trainers.sft import SFT, encode, texts
 from turnwise.trainers.trainer import Step, train
 from turnwise.trainers.watch import Watch
 from turnwise.types import Trajectory
@@ -109,13 +107,15 @@ async def run(
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     async with AsyncExitStack() as parts:
+        if recipe.cluster.used:
+            parts.enter_context(connected(recipe.cluster.address, console.print))
         worlds = _worlds(recipe)
         parts.push_async_callback(worlds.close)
         if resume:
             live, state = await _resumed(recipe, out, console, worlds, parts)
         else:
             live, state = await _fresh(recipe, out, console, worlds, parts), None
-        await _reinforce(live, state, wandb, until, rollouts)
+        await _steadily(live, state, wandb, until, rollouts)
     checkpoint.write_model(out / "model", live.model, live.tokenizer)
     seconds = time.perf_counter() - started
     result = Result(tuple(live.points), out, seconds)
@@ -141,7 +141,7 @@ def _worlds(recipe: Recipe) -> Worlds:
 async def _fresh(recipe: Recipe, out: Path, console: Console, worlds: Worlds, parts: AsyncExitStack) -> Live:
     shown: list[Trajectory] = []
     if recipe.warm_start is not None:
-        shown = await _demonstrations(recipe, recipe.warm_start, worlds, console)
+        shown = await demonstrations(recipe, recipe.warm_start, worlds, console)
     model, tokenizer = recipe.policy.build(texts(shown), child(recipe.seed, "policy"))
     if isinstance(recipe.policy, Scratch):
         checkpoint.write_model(out / "base", model, tokenizer)  # a resumed run needs the same tokenizer
@@ -183,36 +183,16 @@ async def _resumed(
     model, _ = policy.build((), child(recipe.seed, "policy"))
     tokenizer = AutoTokenizer.from_pretrained(path)
     live = await _assemble(recipe, out, console, worlds, model, tokenizer, parts)
+    return live, _restored(live, path)
+
+
+def _restored(live: Live, path: Path) -> checkpoint.State:
+    """The weights and the curve as they were at a checkpoint, and the rest of it."""
     state = checkpoint.load(path, live.model)
     live.points = [Point(**p) for p in state.extra["points"]]
     live.success = [(int(step), float(value)) for step, value in state.extra["success"]]
-    console.print(f"resumed from {path.name}: {state.step} of {recipe.steps} steps are done")
-    return live, state
-
-
-async def _demonstrations(recipe: Recipe, sft: SFT, worlds: Worlds, console: Console) -> list[Trajectory]:
-    agent = Tagged(_teacher(sft.teacher)) if sft.tagged else _teacher(sft.teacher)
-    envs = [(choice.id, choice.weight, choice.difficulty) for choice in recipe.env]
-    problems = recipe.sampler.ask(recipe.sampler.start(envs), sft.demonstrations, _rng(recipe, "demonstrations"))
-    seeded: list[tuple[Problem, int]] = [(p, child(recipe.seed, "teacher", i)) for i, p in enumerate(problems)]
-    with progress(console) as bar:
-        task = bar.add_task("demonstrations", total=len(seeded), note="")
-        played = await play_all(worlds, agent, seeded, limits=limits_of(recipe), done=lambda _: bar.advance(task))
-    alive = [t for t in played if not t.failed]
-    solved = sum(t.outcome >= 1 for t in alive) / max(1, len(alive))
-    console.print(f"demonstrations: {len(alive)} episodes of {sft.teacher}, {solved:.0%} of them solve their task")
-    return alive
-
-
-def _teacher(name: str) -> Agent:
-    if name == "expert":
-        return ExpertAgent()
-    module, _, function = name.partition(":")
-    try:
-        found = getattr(import_module(module), function)
-        return found() if isinstance(found, type) else Teacher(found)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"warm_start.teacher: {name!r} cannot be imported ({error}); write package.module:function.") from error
+    live.console.print(f"resumed from {path.name}: {state.step} of {live.recipe.steps} steps are done")
+    return state
 
 
 async def _imitate(live: Live, sft: SFT, shown: Sequence[Trajectory]) -> None:
@@ -245,9 +225,36 @@ def update_of(recipe: Recipe) -> Update:
     )
 
 
-async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str, until: int, rollouts: RolloutPool | None) -> None:
+async def _steadily(live: Live, state: checkpoint.State | None, wandb: str, until: int, rollouts: RolloutPool | None) -> None:
+    """RL to its end. A learner that dies is made again in this process, and goes on from the last checkpoint."""
+    died: Counter[str] = Counter()
+    why = ""
+    while True:
+        try:
+            return await _reinforce(live, state, wandb, until, rollouts, why)
+        except LearnerFailure as error:
+            path, why = checkpoint.latest(live.folder / "checkpoints"), str(error)
+            died[path.name] += 1
+            if died[path.name] > live.recipe.cluster.restarts:
+                raise LearnerFailure(
+                    error.kind, f"it died {died[path.name]} times after {path.name}, the last time: {why}"
+                ) from error
+            live.console.print(f"[yellow]the learner died ({why}); it is made again[/]")
+            state = _restored(live, path)
+
+
+def _learner(live: Live) -> Learner:
+    """Where gradients happen: `recipe.cluster.learners` says on how many ranks, 0 is this process."""
     recipe = live.recipe
-    learner = LocalLearner(live.model, update_of(recipe), temperature=recipe.temperature, critic=recipe.critic, seed=recipe.seed)
+    return LocalLearner(live.model, update_of(recipe), temperature=recipe.temperature, critic=recipe.critic, seed=recipe.seed)
+
+
+async def _reinforce(
+    live: Live, state: checkpoint.State | None, wandb: str, until: int, rollouts: RolloutPool | None, why: str
+) -> None:
+    """`why` says what the learner died of, if this is not the first one."""
+    recipe = live.recipe
+    learner = _learner(live)
     sampler = recipe.sampler.start([(c.id, c.weight, c.difficulty) for c in recipe.env])
     if state is not None:
         learner.load_state_dict(state.learner)
@@ -255,9 +262,13 @@ async def _reinforce(live: Live, state: checkpoint.State | None, wandb: str, unt
         sampler = state.sampler
         for name, size in state.extra["bytes"].items():
             _cut(live.folder / name, size)
+    elif recipe.cluster.used:  # somebody may die before there is another checkpoint
+        _save(live, checkpoint.State(0, learner.state_dict(), sampler, _extra(live)))
     first = state.step if state else 0
     scene = Scene(engine=live.engine, template=live.template, policy=live.model)
     log = EventLog(live.folder / "events.jsonl")
+    if why:
+        log.lost("learner", 0, why)
     pool = rollouts or LocalPool(
         *(live.worlds, live.agent, recipe.rollout),
         limits=limits_of(recipe),
@@ -300,7 +311,7 @@ def _concurrency(recipe: Recipe, engine: PolicyEngine) -> int | Tuner:
     return Tuner(AIMD(most=recipe.concurrency, least=min(8, recipe.concurrency)), lambda: engine.load)
 
 
-async def _between(live: Live, learner: LocalLearner, step: Step) -> None:
+async def _between(live: Live, learner: Learner, step: Step) -> None:
     """What a run does after a step: a point of the curve, a checkpoint, and at the end both for sure."""
     recipe, done = live.recipe, step.index + 1
     last = done == recipe.steps
@@ -311,10 +322,18 @@ async def _between(live: Live, learner: LocalLearner, step: Step) -> None:
         await measure(live, "rl", done, settings.curve_tasks, quiet=True)
     if last or done % recipe.checkpoint_every == 0:
         admitted = [pack_admitted(batch) for batch in await step.ahead.pending()]
-        sizes = {name: (live.folder / name).stat().st_size for name in ("trajectories.jsonl", "events.jsonl")}
-        extra = {"points": [asdict(p) for p in live.points], "success": live.success, "bytes": sizes}
-        state = checkpoint.State(done, learner.state_dict(), step.sampler, extra, step.rewards, admitted)
-        checkpoint.save(live.folder / "checkpoints", live.model, live.tokenizer, state)
+        _save(live, checkpoint.State(done, learner.state_dict(), step.sampler, _extra(live), step.rewards, admitted))
+
+
+def _extra(live: Live) -> dict[str, Any]:
+    """The run's own part of a checkpoint."""
+    files = [live.folder / name for name in ("trajectories.jsonl", "events.jsonl")]
+    sizes = {file.name: file.stat().st_size if file.is_file() else 0 for file in files}
+    return {"points": [asdict(p) for p in live.points], "success": live.success, "bytes": sizes}
+
+
+def _save(live: Live, state: checkpoint.State) -> None:
+    checkpoint.save(live.folder / "checkpoints", live.model, live.tokenizer, state)
 
 
 def _cut(path: Path, size: int) -> None:
@@ -337,7 +356,3 @@ def _page(live: Live) -> str:
         return cast(Any, live.tokenizer).decode([token])
 
     return page(shown, title=f"turnwise: {', '.join(c.id for c in live.recipe.env)}", decode=decode)
-
-
-def _rng(recipe: Recipe, name: str) -> np.random.Generator:
-    return np.random.default_rng(child(recipe.seed, name))

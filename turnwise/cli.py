@@ -182,6 +182,7 @@ def _train_parser(verbs: Any) -> None:
         "  turnwise train recipes/quickstart.toml\n"
         "  turnwise train recipes/quickstart.toml advantage=trloo advantage.gamma=0.9 steps=40 --out runs/trloo\n"
         "  turnwise train recipes/quickstart.toml --dry-run\n"
+        "  turnwise train recipes/quickstart.toml --cluster auto\n"
         "  turnwise train --resume runs/trloo                  with the recipe that lies there",
     )
     _recipe_arguments(sub)
@@ -212,6 +213,8 @@ def _task_arguments(sub: argparse.ArgumentParser, split: str) -> None:
 def _recipe_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("recipe", metavar="RECIPE", nargs="?", help="a TOML file")
     sub.add_argument("overrides", metavar="key=value", nargs="*", help="settings that replace those of the file; dots descend")
+    where = "auto (the cluster that is there, else a local one), local, or HOST:PORT of a head node"
+    sub.add_argument("--cluster", metavar="ADDRESS", help=f"run on Ray: {where} (default: as the recipe says, in this process)")
 
 
 def _number(sub: argparse.ArgumentParser, name: str, default: int, help: str) -> None:
@@ -355,7 +358,8 @@ def _recipe(arguments: argparse.Namespace) -> Recipe:
     path = arguments.recipe or (resumed and resumed / "recipe.toml")
     if path is None:
         raise ConfigError("RECIPE: missing; name a TOML file, such as recipes/quickstart.toml.")
-    return load(path, arguments.overrides)
+    where = [] if arguments.cluster is None else [f"cluster.address={json.dumps(arguments.cluster)}"]
+    return load(path, [*arguments.overrides, *where])
 
 
 def _explained(recipe: Recipe, console: Console) -> int:

@@ -8,7 +8,8 @@
     └── InfraError (RuntimeError)       the world broke, not the model: never a reward
         ├── EnvFailure                  an environment
         ├── SandboxFailure              a sandbox, tool server, database or browser
-        └── EngineFailure               the inference engine or the provider behind it
+        ├── EngineFailure               the inference engine or the provider behind it
+        └── LearnerFailure              the learner, or a process of it: the run goes on from its last checkpoint
 
 Message grammar: *where: what was expected, what was got, the mend.* What a model does wrong is an observation, never
 an exception.
@@ -22,6 +23,7 @@ __all__ = [
     "EngineFailure",
     "EnvFailure",
     "InfraError",
+    "LearnerFailure",
     "SandboxFailure",
     "ShapeError",
     "TurnwiseError",
@@ -89,3 +91,7 @@ class SandboxFailure(InfraError):
 
 class EngineFailure(InfraError):
     """A broken inference engine or provider."""
+
+
+class LearnerFailure(InfraError):
+    """A learner that died. Its state is gone; the last checkpoint has the one before."""
