@@ -4,6 +4,7 @@
                one a profile, trusted          not trusted; born into the namespaces of an init
                  └─fork─> builder ──fork──> supervisor              trusted; one a session, or for one session after another
                           imports nothing ──fork──> init (pid 1)    trusted; has the namespaces, and ends them
+                                          ──fork──> brancher        trusted; makes those of forks, if there are any
 
 A supervisor orders an init of its own from the builder, holds the other end of its control socket, and has the zygote fork a
 resident into its namespaces. When the supervisor ends, so does init, and with it all that is in the namespaces.

@@ -216,33 +216,24 @@ class Accounts:
 
     def grow(self) -> dict[str, Any]:
         """Before one more is forked. What the kernel counts for a whole family grows with it, twofold each time: here for the
-        group; init gets the rest to do. The bounds of each session are watched from here on."""
+        group; the user's processes are left to the brancher. The bounds of each session are watched from here on."""
         members = list(self._members.values())
         if not self.forked:
             for member in members:
                 member.spent_ms = max(0.0, self._cpu(member, []) - self._alone_ms(member))
         self.forked = True
         if len(members) < self._room:
-            return {}
+            return {"pids": [], "processes": 0}
         bounds, count = members[0].bounds, 1 << len(members).bit_length()
         self._room = count
         if self._group:
             self._group.limit((bounds.memory_mb + bounds.disk_mb) * count, (bounds.processes + 2) * count)
-        for member in members:
-            if member.pid and not member.inner_pid:
-                member.inner_pid = self._inner_pid(member.pid)
-        pids = [member.inner_pid for member in members if member.inner_pid]
-        return {"pids": pids, "processes": (bounds.processes + 2) * count}
+        return {"pids": [m.pid for m in members if m.pid], "processes": (bounds.processes + 2) * count}
 
     def _alone_ms(self, member: Member) -> float:
         """Of its one process, where that is in the kernel's count for all of it."""
         process = self._meter.process(member.pid) if self._group and self._group.cpu_ms() is not None else None
         return process.cpu_ms if process else 0.0
-
-    def _inner_pid(self, pid: int) -> int:
-        """What the family calls that process."""
-        line = next(line for line in self._meter.read(f"{pid}/status").splitlines() if line.startswith(b"NSpid:"))
-        return int(line.split()[-1])
 
     def _look_at_init(self) -> None:
         if (init := self._meter.process(self._init)) is not None:

@@ -62,6 +62,10 @@ class Family:
         self._initfd = -1
         self._walls: list[int] = []
         """Open namespaces that all of the family are in."""
+        self._mounts = -1
+        """Open mount namespace of init."""
+        self._branchers: dict[int, socket.socket] = {}
+        """To those who make the walls of forks, by the generation of whom is forked; each has a user namespace of its own."""
         self.control: socket.socket
         """To init, which says nothing unless it is asked."""
 
@@ -86,7 +90,9 @@ class Family:
         self.accounts = Accounts(self._meter, self._init, nursery, self._group, folder, self.members, counter)
         if self._group:
             self._group.add(self._init)
-        return self._add(fds, bounds, Pipes.make())
+        if self._builders:
+            self._mounts = os.dup(fds[1])
+        return self._add(fds, bounds, Pipes.make(), 0)
 
     def _fork_init(self, bounds: Bounds, theirs: socket.socket, ours_alone: list[int]) -> None:
         self._folder = tempfile.mkdtemp(prefix=f"turnwise-{os.getppid()}-{os.getpid()}-")
@@ -146,21 +152,18 @@ class Family:
             raise Broken("processes of the session could not be ended one by one")
 
     def twin(self, member: Member) -> Member:
-        """A fork, ready. While init's helper makes namespaces with a copy of the files, the process forks itself; then the new
-        one moves there."""
+        """A fork, ready. The process forks itself, and the new one moves to walls that were made meanwhile and takes along a copy
+        of the files."""
         if self._group:
             self._group.pace(Pace.USUAL)  # its last call may have left it behind all others
         grown = self.accounts.grow()
         pipes = Pipes.make()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with ours:
-                with theirs:
-                    send(self.control, {"do": "branch", **grown}, [theirs.fileno(), *self._joined(member)])
-                order = packed({"fork": self._born, "files": member.files})
-                socket.send_fds(member.pipes.claim, [order], pipes.theirs)
-                pipes.close_theirs()
-                twin = self._add(_handed_over(ours, _FORK_S, "up")[1], member.bounds, pipes)
+            self._order_walls(member, grown)
+            order = packed({"fork": self._born, "files": member.files})
+            socket.send_fds(member.pipes.claim, [order], pipes.theirs)
+            pipes.close_theirs()
+            twin = self._add(self._new_walls(member), member.bounds, pipes, member.generation + 1)
         except BaseException:
             pipes.close()  # which ends the new process
             raise
@@ -172,6 +175,23 @@ class Family:
             self.remove(twin)
             raise
         return twin
+
+    def _order_walls(self, member: Member, grown: dict[str, Any]) -> None:
+        """For a fork. Raises Broken."""
+        if member.generation not in self._branchers:
+            assert self._builders
+            self._branchers[member.generation], theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            order = {"bounds": _plain(member.bounds), "user": self.user}
+            with theirs:
+                _told(self._builders.inits, order, [theirs.fileno(), self._mounts, member.spaces[1]])
+        _told(self._branchers[member.generation], grown)
+
+    def _new_walls(self, member: Member) -> list[int]:
+        try:
+            return _handed_over(self._branchers[member.generation], _FORK_S, "up")[1]
+        except BaseException:
+            self._branchers.pop(member.generation).close()  # the next fork has another one
+            raise
 
     def remove(self, member: Member) -> None:
         """Close one; its family goes on."""
@@ -193,29 +213,27 @@ class Family:
                     send(self._builders.inits, {"ended": self._init, "supervisor": os.getpid()})
                 else:
                     os.waitpid(self._init, 0)
-            for fd in (self._initfd, *self._walls):
+            for fd in (self._initfd, *self._walls, *([self._mounts] if self._builders else [])):
                 os.close(fd)
+            for brancher in self._branchers.values():
+                brancher.close()
             self.control.close()
         for member in self.members.values():
             member.close()
         if self._folder != WORK:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _add(self, fds: list[int], bounds: Bounds, pipes: Pipes) -> Member:
+    def _add(self, fds: list[int], bounds: Bounds, pipes: Pipes, generation: int) -> Member:
         work, *spaces = fds
         mounts = self._name_of(spaces[0]) if spaces else ""
         kills = self._group.kills() if self._group else 0
-        member = Member(self._born, work, spaces, mounts, bounds, pipes, kills=kills)
+        member = Member(self._born, work, spaces, mounts, bounds, pipes, generation, kills=kills)
         self.members[member.id] = member
         self._born += 1
         return member
 
     def _name_of(self, space: int) -> str:
         return os.readlink(f"self/fd/{space}", dir_fd=self._proc)
-
-    def _joined(self, member: Member) -> list[int]:
-        """Namespaces that init itself is not in."""
-        return member.spaces if member.id else []
 
 
 def _plain(bounds: Bounds) -> dict[str, Any]:
@@ -248,6 +266,14 @@ def _wait_claim(member: Member, expected: dict[str, int], seconds: float) -> Non
         except (EOFError, FrameError):
             break
     raise Broken("the session's process did not come back from its fork")
+
+
+def _told(channel: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
+    """Raises Broken if nobody is there."""
+    try:
+        send(channel, message, fds)
+    except ConnectionError:
+        raise Broken("who builds the walls is gone") from None
 
 
 def _handed_over(channel: socket.socket, seconds: float, *expected: str) -> tuple[dict[str, Any], list[int]]:

@@ -93,7 +93,7 @@ def get(folder: int, path: str, max_bytes: int) -> bytes:
 
 def clone(source: int, target: int) -> None:
     """Copy a tree between two open folders: links, holes, modes and times as they are. Sockets, devices and what is mounted from
-    elsewhere are left out."""
+    elsewhere are left out; of what is there already, folders may be."""
     _clone(source, target, {}, os.fstat(source).st_dev)
 
 
@@ -106,7 +106,8 @@ def _clone(source: int, target: int, seen: dict[int, str], device: int, prefix: 
             if about.st_dev != device:
                 continue
             if kind == stat.S_IFDIR:
-                os.mkdir(name, 0o700, dir_fd=target)
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=target)
                 a, b = _folder(name, source), _folder(name, target)
                 try:
                     _clone(a, b, seen, device, f"{prefix}{name}/", root)

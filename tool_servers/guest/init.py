@@ -8,7 +8,6 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
 from types import ModuleType
 from typing import NoReturn
 
@@ -16,8 +15,7 @@ from turnwise.tool_servers.guest import kernel, namespaces, resident
 from turnwise.tool_servers.guest.channel import receive, send
 from turnwise.tool_servers.guest.confinement import Confinement, first_to_go
 from turnwise.tool_servers.guest.meter import Meter
-from turnwise.tool_servers.guest.plan import WORK, Bounds, Plan
-from turnwise.tool_servers.guest.rlimits import raise_process_limit
+from turnwise.tool_servers.guest.plan import Bounds, Plan
 
 __all__ = ["SPACES", "Init"]
 
@@ -46,27 +44,13 @@ class Init:
                 raise
             send(channel, {"up": True}, fds)
             while True:
-                message, fds = receive(channel)
-                if message["do"] == "spawn":
-                    self._child(fds, self._spawn)
-                else:
-                    if "pids" in message:
-                        raise_process_limit(message["pids"], message["processes"])
-                    self._child(fds, self._branch)
+                _, fds = receive(channel)
+                self._spawn(fds)
         finally:
             if self._plan.level < 2:  # no pid namespace ends them for us
                 meter = Meter(self._proc)
                 meter.end_below(lambda: meter.children(os.getpid()), 2.0)
             os._exit(0)
-
-    def _child(self, fds: list[int], work: Callable[[list[int]], None]) -> None:
-        if not os.fork():
-            try:
-                work(fds)
-            finally:
-                os._exit(1)
-        for fd in fds:
-            os.close(fd)
 
     # --- walls ----------------------------------------------------------------------------------------------------
 
@@ -88,31 +72,23 @@ class Init:
         kernel.dumpable(False)
         return [work, *(namespaces.descriptors(self._proc, *SPACES) if self._plan.level >= 2 else [])]
 
-    # --- what the supervisor asks for -------------------------------------------------------------------------------
-
     def _spawn(self, fds: list[int]) -> None:
-        """Where there are no namespaces; else the zygote does it, see `nursery`."""
-        out, err, claim = fds
+        """What the supervisor asks for where there are no namespaces; else the zygote does it, see `nursery`."""
+        if not os.fork():
+            try:
+                self._become_resident(*fds)
+            finally:
+                os._exit(1)
+        for fd in fds:
+            os.close(fd)
+
+    def _become_resident(self, out: int, err: int, claim: int) -> NoReturn:
         assert self._worker is not None
         kernel.dumpable(True)  # or the next file belongs to root
         first_to_go(self._proc)
         kernel.dumpable(False)
         confinement = Confinement(self._plan, self._bounds, self._folder, alone=self._user is not None)
         resident.settle(out, err, claim, self._folder, confinement.enter, self._worker, self._bounds)
-
-    def _branch(self, fds: list[int]) -> None:
-        """A helper that makes namespaces with a copy of the folders, hands them over and ends."""
-        reply, *joined = fds
-        channel = socket.socket(fileno=reply)
-        try:
-            namespaces.enter(*joined)
-            os.chdir(WORK)
-            namespaces.become_mapped(self._proc, kernel.CLONE_NEWNS)
-            namespaces.copy_folders(self._bounds.disk_mb, self._bounds.inodes, self._plan.readable)
-            work = os.open(WORK, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            send(channel, {"up": True}, [work, *namespaces.descriptors(self._proc, *SPACES[:2])])
-        except OSError as error:
-            send(channel, {"broken": str(error)})
 
 
 def _reap(*_: object) -> None:

@@ -100,22 +100,14 @@ def unshare(flags: int) -> None:
 
 
 def fork(flags: int) -> int:
-    """As os.fork, of a process with one thread; by `flags` the child starts in new namespaces, or is its parent's sibling."""
+    """Of a process with one thread: the child is the same to the bit, and no hook is called, for there are no locks to mend; by
+    `flags` it starts in new namespaces, or is its parent's sibling."""
     place = _thread_id_place()
     if place:
         flags |= _CHILD_SETTID | _CHILD_CLEARTID
     last = (place, 0) if MACHINE == "x86_64" else (0, place)
     words = [ctypes.c_long(word) for word in (_NUMBERS["clone"], flags | signal.SIGCHLD, 0, 0, *last)]
-    ctypes.pythonapi.PyOS_BeforeFork()
-    child = int(_HOLDING.syscall(*words))
-    if not child:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
-        return child
-    code = ctypes.get_errno()
-    ctypes.pythonapi.PyOS_AfterFork_Parent()
-    if child < 0:
-        raise OSError(code, f"clone: {os.strerror(code)}")
-    return child
+    return _checked(_HOLDING.syscall(*words), "clone")
 
 
 def huge_pages(maps: str) -> None:

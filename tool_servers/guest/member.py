@@ -101,12 +101,12 @@ class Member:
     """Name of its mount namespace, by which its processes are told from those of its family."""
     bounds: Bounds
     pipes: Pipes = field(default_factory=Pipes.make)
+    generation: int = 0
+    """How many forks it is away from the family's first."""
     state: State = State.STARTING
     since: float = field(default_factory=time.monotonic)
     pid: int = 0
     pidfd: int = -1
-    inner_pid: int = 0
-    """What its family calls its process; 0 while nobody had to know."""
     refusal: str = ""
     """Why its worker refused to start."""
     unsent: bytearray = field(default_factory=bytearray)
@@ -206,7 +206,7 @@ class Member:
         self.close_process()
         self.pipes = Pipes.make()
         self._frames = Frames(self.bounds.value_kb * 1024 + _FRAME_ROOM)
-        self.pid, self.pidfd, self.inner_pid, self.busy, self.refusal, self.main_ms = 0, -1, 0, False, "", 0.0
+        self.pid, self.pidfd, self.busy, self.refusal, self.main_ms = 0, -1, False, "", 0.0
         self.unsent.clear()
         self.asked()
         self.stuck = False

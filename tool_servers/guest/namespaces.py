@@ -12,13 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from turnwise.tool_servers.guest import files, kernel
-from turnwise.tool_servers.guest.plan import NOBODY, SHARED, WORK
+from turnwise.tool_servers.guest import kernel
+from turnwise.tool_servers.guest.plan import FOLDERS, NOBODY, SHARED, WORK
 
 __all__ = [
     "become",
     "become_mapped",
-    "copy_folders",
     "descriptors",
     "enter",
     "enter_root",
@@ -35,7 +34,6 @@ _TEXTS = {
     "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
 }
 _BOX = "/box"
-_FOLDERS = {"work": WORK, "tmp": "/tmp", "shm": "/dev/shm"}
 _OLD = "/old"
 _IFF_UP, _SIOCSIFFLAGS = 1, 0x8914
 
@@ -53,7 +51,7 @@ def enter_root(readable: Sequence[str], shared: Mapping[str, str], ordinary: boo
     os.mkdir("/tmp" + _OLD)
     kernel.pivot_root("/tmp", "/tmp" + _OLD)
     os.chdir("/")
-    for place in (_BOX, *_FOLDERS.values(), "/etc", "/dev", "/proc"):
+    for place in (_BOX, *FOLDERS, "/etc", "/dev", "/proc"):
         Path(place).mkdir(parents=True, exist_ok=True)
     for path, text in _TEXTS.items():
         Path("/", path).write_text(text)
@@ -134,35 +132,18 @@ def _show_below(target: str, folder: str, readable: Sequence[str]) -> None:
 
 
 def session_folders(disk_mb: int, inodes: int, owner: int | None, readable: Sequence[str], unasked: Iterable[str] = ()) -> None:
-    """In a fresh mount namespace: an empty work folder, /tmp and /dev/shm, which share one size. `owner`: outer user, if root;
+    """In a fresh mount namespace: a session's folders, empty, which share one size. `owner`: outer user, if root;
     `unasked`: shared folders to take away."""
     for name in unasked:
         kernel.unmount(f"{SHARED}/{name}")
     kernel.mount("tmpfs", _BOX, "tmpfs", 6, f"mode=755,size={disk_mb}m,nr_inodes={inodes + 4}")  # nosuid, nodev
-    for name, target in _FOLDERS.items():
-        path = f"{_BOX}/{name}"
+    for target in FOLDERS:
+        path = f"{_BOX}/{os.path.basename(target)}"
         os.mkdir(path, 0o700)
         if owner is not None:
             os.chown(path, owner, owner)
         _show_below(target, path, readable)
         kernel.bind(path, target)
-    kernel.unmount(_BOX)
-    os.chdir(WORK)
-
-
-def copy_folders(disk_mb: int, inodes: int, readable: Sequence[str]) -> None:
-    """In a fresh mount namespace of a session: folders like those that are there, over them."""
-    old = {name: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for name, path in _FOLDERS.items()}
-    kernel.mount("tmpfs", _BOX, "tmpfs", 6, f"mode=755,size={disk_mb}m,nr_inodes={inodes + 4}")
-    for name, target in _FOLDERS.items():
-        path = f"{_BOX}/{name}"
-        os.mkdir(path, 0o700)
-        new = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        files.clone(old[name], new)
-        _show_below(target, path, readable)
-        kernel.bind(path, target)
-        os.close(new)
-        os.close(old[name])
     kernel.unmount(_BOX)
     os.chdir(WORK)
 

@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["NOBODY", "SHARED", "WORK", "Bounds", "Plan"]
+__all__ = ["FOLDERS", "NOBODY", "SHARED", "WORK", "Bounds", "Plan"]
 
 NOBODY = 65534
 """User and group that the model's code sees itself as."""
 WORK = "/work"
+FOLDERS = (WORK, "/tmp", "/dev/shm")
+"""What a session may write to, where it has a file system of its own."""
 SHARED = "/shared"
 """Where folders that sessions asked for are, by name."""
 

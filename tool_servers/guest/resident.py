@@ -15,9 +15,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NoReturn
 
-from turnwise.tool_servers.guest import kernel
+from turnwise.tool_servers.guest import files, kernel
 from turnwise.tool_servers.guest.frames import Frames, packed
-from turnwise.tool_servers.guest.plan import WORK, Bounds
+from turnwise.tool_servers.guest.plan import FOLDERS, WORK, Bounds
 
 __all__ = ["rehearse", "settle"]
 
@@ -144,8 +144,6 @@ class _Resident:
 
     def _fork(self, message: dict[str, Any], fds: list[int]) -> None:
         """A twin of this process, a child of its parent, on the pipes whose descriptors came along."""
-        generator: Any = sys.modules.get("random")
-        state = generator and generator.getstate()  # Python seeds it anew in every child
         try:
             child = kernel.fork(kernel.CLONE_PARENT)
         except OSError:
@@ -156,8 +154,6 @@ class _Resident:
             self._say({"forked": message["fork"]})
             return
         try:
-            if state:
-                generator.setstate(state)
             self._move(fds, message["files"])
             self._say({"hello": True})
             self._say({"ready": True})
@@ -166,18 +162,24 @@ class _Resident:
                 os.write(2, f"{type(error).__name__}: {error}".encode())
             os._exit(1)
 
-    def _move(self, fds: list[int], files: list[int]) -> None:
-        """To new pipes, and to the copy of the files as soon as it is made; open ones at the same place."""
+    def _move(self, fds: list[int], opened: list[int]) -> None:
+        """To new pipes, and behind new walls with a copy of the files; open ones at the same place."""
         out, err, claim = fds
         for fd, number in ((out, 1), (err, 2), (claim, CLAIM), (out, _SPARE[1]), (err, _SPARE[2])):
             os.dup2(fd, number, inheritable=number in (1, 2))
         for fd in fds:
             os.close(fd)
         os.setsid()
-        here, open_files = os.getcwd(), _open_files(files)
+        here, open_files = os.getcwd(), _open_files(opened)
+        folders = [_folder(path) for path in FOLDERS]
         mounts, user = socket.recv_fds(self._channel, 1 << 10, 2)[1]
         kernel.setns(user, kernel.CLONE_NEWUSER)
         kernel.setns(mounts, kernel.CLONE_NEWNS)
+        for path, old in zip(FOLDERS, folders, strict=True):
+            new = _folder(path)
+            files.clone(old, new)
+            os.close(old)
+            os.close(new)
         os.close(user)
         os.close(mounts)
         kernel.drop_capabilities()
@@ -190,13 +192,17 @@ class _Resident:
             os.close(new)
 
 
+def _folder(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 def _open_files(fds: list[int]) -> dict[int, tuple[str, int, int, bool]]:
     """Descriptor -> path, flags, offset and inheritance of those that are in the session's folders."""
     if not fds:
         return {}
     found = {fd: os.fstat(fd) for fd in fds}
     paths: dict[tuple[int, int], str] = {}
-    for folder in (WORK, "/tmp", "/dev/shm"):
+    for folder in FOLDERS:
         for above, _, names in os.walk(folder):
             for path in (os.path.join(above, name) for name in names):
                 about = os.lstat(path)

@@ -25,6 +25,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from turnwise.tool_servers.guest import kernel, namespaces, resident
+from turnwise.tool_servers.guest.brancher import make_walls
 from turnwise.tool_servers.guest.cgroups import Group, Groups, find_groups
 from turnwise.tool_servers.guest.channel import receive, send
 from turnwise.tool_servers.guest.confinement import filter_of
@@ -198,7 +199,7 @@ class Zygote:
         self._inits: dict[int, int] = {}
         """Supervisor -> the init it has."""
         self._leaving: set[int] = set()
-        """Inits whose supervisor is gone."""
+        """Inits whose supervisor is gone, and branchers, which go when it lets them."""
         self._links: list[int] = []
         self._number = 0
         self._parent = os.getpid()
@@ -236,24 +237,34 @@ class Zygote:
         self._leave()
 
     def _obey(self, order: dict[str, Any], fds: list[int]) -> None:
-        """What a supervisor wants: that its init is waited for, or a new one, which the pages it shares with us make cheap."""
+        """What a supervisor wants: that its init is waited for, or a new one, or a brancher. The pages that they share with us
+        make them cheap."""
         if "ended" in order:
             self._inits.pop(order["supervisor"], None)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(order["ended"], 0)
             return
-        with socket.socket(fileno=fds[0]) as channel, contextlib.suppress(OSError):  # the supervisor may be gone
+        link, *spaces = fds
+        with socket.socket(fileno=link) as channel, contextlib.suppress(OSError):  # the supervisor may be gone
             try:
-                init = kernel.fork(_WALLS)
+                child = kernel.fork(0 if spaces else _WALLS)
             except OSError as error:
                 send(channel, {"broken": str(error)})
                 return
-            if not init:
+            if not child:
                 os.setsid()  # so that it is not waited for among the supervisors
                 self._become_child()
-                Init(self.plan, Bounds(**order["bounds"]), None, self.proc, order["user"], WORK).run(channel)
-            self._inits[order["supervisor"]] = init
-            send(channel, {"init": init})
+                bounds = Bounds(**order["bounds"])
+                if spaces:
+                    make_walls(channel, self.plan, bounds, self.proc, order["user"], spaces)
+                Init(self.plan, bounds, None, self.proc, order["user"], WORK).run(channel)
+            if spaces:
+                self._leaving.add(child)
+            else:
+                self._inits[order["supervisor"]] = child
+                send(channel, {"init": child})
+        for fd in spaces:
+            os.close(fd)
 
     def _become_child(self) -> None:
         """What is the zygote's alone, and links of sessions that come next."""

@@ -54,7 +54,7 @@ def tree(root: psutil.Process) -> list[psutil.Process]:
 
 
 def named(root: psutil.Process, *names: str) -> list[psutil.Process]:
-    """Those below that call themselves so: zygote, janitor, builder, supervisor, init, session."""
+    """Those below that call themselves so: zygote, janitor, builder, supervisor, init, brancher, session."""
     found: list[psutil.Process] = []
     for process in tree(root):
         with suppress(psutil.NoSuchProcess):
