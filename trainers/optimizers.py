@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from turnwise.trainers.layout import cut, whole
+
 __all__ = ["AdamW", "Muon", "MuonAdamW"]
 
 
@@ -60,7 +62,8 @@ class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised by a Newton-Schulz iteration (K. Jordan et al., "Muon", 2024), for matrices only.
 
     `torch.optim.Muon` runs the iteration in bfloat16, one matrix at a time, which a CPU does 30 times slower (measured) than
-    float32 over all matrices of a shape at once.
+    float32 over all matrices of a shape at once. Of parameters in parts (FSDP) each rank puts the momentum of the matrices of one
+    shape together and orthogonalises all of them: half of a matrix has other singular vectors.
     """
 
     def __init__(
@@ -76,10 +79,10 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None:
                     shapes[p.shape].append(p)
             for shape, parameters in shapes.items():
-                updates = torch.stack([self._nesterov(p, group["momentum"]) for p in parameters])
+                updates = torch.stack([whole(self._nesterov(p, group["momentum"])) for p in parameters])
                 updates = _orthogonal(updates, group["steps"]) * max(1.0, shape[0] / shape[1]) ** 0.5
                 for p, update in zip(parameters, updates, strict=True):
-                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update.to(p), alpha=-group["lr"])
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(cut(update.to(p.dtype), p), alpha=-group["lr"])
 
     def _nesterov(self, p: nn.Parameter, momentum: float) -> Tensor:
         assert p.grad is not None

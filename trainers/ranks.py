@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import PreTrainedModel
 
 from turnwise.trainers.forward import Forward
 
-__all__ = ["Alone", "Ranks", "Reads", "cut", "whole"]
+__all__ = ["Alone", "Ranks", "Reads"]
 
 T = TypeVar("T")
 
@@ -73,15 +72,3 @@ class Alone:
 
     def gather(self, tensor: Tensor) -> Tensor:
         return tensor
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """A sharded tensor put together on every rank; any other as it is."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def cut(tensor: Tensor, like: Tensor) -> Tensor:
-    """This rank's part of a whole tensor, laid out as `like`; the tensor itself if that is not sharded or of another shape."""
-    if not isinstance(like, DTensor) or tensor.shape != like.shape:
-        return tensor
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
