@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -22,13 +23,13 @@ from turnwise.trainers.critic import Critic, ValueHead, turn_starts
 from turnwise.trainers.decoupling import decoupled, trust_metrics
 from turnwise.trainers.forward import Forward
 from turnwise.trainers.kl import k2, k3
-from turnwise.trainers.layout import cut, whole
 from turnwise.trainers.losses.ppo_clip import PPOClip
 from turnwise.trainers.losses.protocol import Loss
+from turnwise.trainers.masters import Masters
 from turnwise.trainers.monitor import ratio_metrics
 from turnwise.trainers.optimizers import AdamW, MuonAdamW
 from turnwise.trainers.packing import micro_batches
-from turnwise.trainers.ranks import Alone, Ranks, Reads
+from turnwise.trainers.ranks import Alone, Ranks, Reads, cut, whole
 from turnwise.trainers.tree_packing import TreeForward, tree_batches
 
 __all__ = ["Learner", "LocalLearner", "Update"]
@@ -56,6 +57,8 @@ class Update:
     passes stay in the cache and are faster."""
     packing: str = "rows"
     """How rows go through the model: "rows", each whole, or "tree", what they have in common at their beginning once."""
+    activation_checkpointing: bool = False
+    """Keep only what goes into each block for the backward pass, and compute the rest once more there (same gradient)."""
     warmup: int = 0
     """Updates over which the learning rate rises linearly."""
     decay: tuple[int, int] = (0, 0)
@@ -125,9 +128,11 @@ class LocalLearner:
             raise UnknownName("packing", update.packing, _PACKINGS)
         forward, self._parts = _PACKINGS[update.packing]
         reference = _frozen_copy(model) if update.kl else None
-        self.forward: Reads = self._ranks.place(forward, model, temperature)
+        learning = partial(forward, checkpointing=update.activation_checkpointing)
+        self.forward: Reads = self._ranks.place(learning, model, temperature)
         self._reference = self._ranks.place(forward, reference, temperature) if reference is not None else None
         self._optimizers = update.optimizer.build(model)
+        self._masters = Masters(self._optimizers)
         self._rates = [[g["lr"] for g in o.param_groups] for o in self._optimizers]
         self._critic: ValueHead | None = None
         self._proximal: Tensor | None = None
@@ -220,6 +225,7 @@ class LocalLearner:
             if _moves(norm):
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        self._masters.give()
         return norm
 
     @torch.no_grad()
@@ -262,6 +268,7 @@ class LocalLearner:
             if seen is not None:
                 seen.reference[rows, : logp.shape[1]] = (k3(logp, reference.to(logp)) * mask).detach().to(seen.reference)
         (loss * weights).sum().backward()
+        self._masters.take()
         if seen is not None:
             seen.rows[rows] = True
             seen.logprobs[rows, : logp.shape[1]] = logp.detach().to(seen.logprobs)
@@ -286,6 +293,7 @@ class LocalLearner:
         return {
             "version": self.version,
             "optimizers": [_each(o.state_dict(), self._ranks.gather) for o in self._optimizers],
+            "masters": [self._ranks.gather(master) for master in self._masters.tensors],
             "critic": self._critic.state_dict() if self._critic else None,
             "reference": _each(self._reference.model.state_dict(), self._ranks.gather) if self._reference else None,
         }
@@ -296,6 +304,8 @@ class LocalLearner:
             parameters = [p for g in optimizer.param_groups for p in g["params"]]
             own = {i: {k: cut(v, parameters[i]) for k, v in slots.items()} for i, slots in saved["state"].items()}
             optimizer.load_state_dict({**saved, "state": own})
+        kept = zip(state.get("masters", ()), self._masters.tensors, strict=False)
+        self._masters.load([cut(saved, like) for saved, like in kept])
         if self._critic is not None:
             self._critic.load_state_dict(state["critic"])
         if self._reference is not None:

@@ -137,6 +137,8 @@ class Recipe:
     """Tokens of one forward pass of the learner, padding included."""
     packing: str = "rows"
     """"tree" computes what rows of a pass have in common at their beginning once (same gradient)."""
+    activation_checkpointing: bool = False
+    """Less memory, a third more computing: each block's inner values are made again for the backward pass (same gradient)."""
     checkpoint_every: int = 50
     threads: int = 0
     """Threads of torch; 0 leaves it alone."""
@@ -265,7 +267,7 @@ def _recipe(table: Mapping[str, Any]) -> Recipe:
     plain = {k: v for k, v in values.items() if not dataclasses.is_dataclass(v) and not isinstance(v, tuple)}
     fields = {f.name: f for f in dataclasses.fields(Recipe)}
     for key, value in plain.items():
-        kind = {"int": int, "float": float, "str": str}[str(fields[key].type)]
+        kind = {"int": int, "float": float, "str": str, "bool": bool}[str(fields[key].type)]
         values[key] = _validated(kind, value, key)
     return Recipe(**values)
 

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
@@ -28,6 +29,7 @@ from turnwise.agents.worlds import Worlds
 from turnwise.errors import ConfigError, LearnerFailure
 from turnwise.seeds import child
 from turnwise.trainers import checkpoint
+from turnwise.trainers.cluster.fleet import launch
 from turnwise.trainers.cluster.resources import connected
 from turnwise.trainers.concurrency import AIMD, Tuner
 from turnwise.trainers.curve import Point
@@ -35,7 +37,7 @@ from turnwise.trainers.demonstrations import demonstrations
 from turnwise.trainers.engines.protocol import PolicyEngine
 from turnwise.trainers.held_out import measure
 from turnwise.trainers.learner import Learner, LocalLearner, Update
-from turnwise.trainers.live import Live, limits_of, progress
+from turnwise.trainers.live import Live, limits_of, progress, worlds_of
 from turnwise.trainers.logbook import Logbook, read_metrics
 from turnwise.trainers.lora import with_adapters
 from turnwise.trainers.monitor import alarms
@@ -109,7 +111,7 @@ async def run(
     async with AsyncExitStack() as parts:
         if recipe.cluster.used:
             parts.enter_context(connected(recipe.cluster.address, console.print))
-        worlds = _worlds(recipe)
+        worlds = worlds_of(recipe)
         parts.push_async_callback(worlds.close)
         if resume:
             live, state = await _resumed(recipe, out, console, worlds, parts)
@@ -129,10 +131,6 @@ def _prepare(out: Path, resume: bool, recipe: Recipe) -> None:
         raise ConfigError(f"{out}: a run is there already; choose another folder, or go on with it by --resume.")
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.toml").write_text(dump(recipe), encoding="utf-8")
-
-
-def _worlds(recipe: Recipe) -> Worlds:
-    return Worlds(per_env={choice.id: choice.kwargs for choice in recipe.env})
 
 
 # --- before RL ------------------------------------------------------------------------------------------------------
@@ -169,6 +167,9 @@ async def _assemble(
     template = ChatTemplate(cast(Any, tokenizer))
     if recipe.lora is not None:
         model = with_adapters(model, recipe.lora, child(recipe.seed, "lora"))
+    if recipe.cluster.used:
+        fleet = await launch(recipe, model, tokenizer, lambda text: console.print(f"[yellow]{escape(text)}[/]"), parts)
+        return Live(recipe, out, console, worlds, model, tokenizer, template, fleet.engine, [], [], fleet)
     overlaps = recipe.schedule.overlaps
     engine = await recipe.engine.build(model, out, concurrency=recipe.concurrency, overlaps=overlaps)
     parts.push_async_callback(engine.close)
@@ -179,7 +180,9 @@ async def _resumed(
     recipe: Recipe, out: Path, console: Console, worlds: Worlds, parts: AsyncExitStack
 ) -> tuple[Live, checkpoint.State]:
     path = checkpoint.latest(out / "checkpoints")
-    policy = Pretrained(path=str(out / "base")) if isinstance(recipe.policy, Scratch) else recipe.policy
+    policy = recipe.policy
+    if isinstance(policy, Scratch):
+        policy = Pretrained(path=str(out / "base"), dtype=policy.dtype, device=policy.device)
     model, _ = policy.build((), child(recipe.seed, "policy"))
     tokenizer = AutoTokenizer.from_pretrained(path)
     live = await _assemble(recipe, out, console, worlds, model, tokenizer, parts)
@@ -220,6 +223,7 @@ def update_of(recipe: Recipe) -> Update:
         entropy=recipe.entropy,
         max_tokens=recipe.max_tokens,
         packing=recipe.packing,
+        activation_checkpointing=recipe.activation_checkpointing,
         warmup=recipe.warmup,
         decay=(round(recipe.steps * (1 - recipe.decay)), recipe.steps if recipe.decay else 0),
     )
@@ -269,16 +273,7 @@ async def _reinforce(
     log = EventLog(live.folder / "events.jsonl")
     if why:
         log.lost("learner", 0, why)
-    pool = rollouts or LocalPool(
-        *(live.worlds, live.agent, recipe.rollout),
-        limits=limits_of(recipe),
-        budget=recipe.budget,
-        concurrency=_concurrency(recipe, live.engine),
-        done=log.ended,
-        retried=log.retried,
-        watch=Watch(stall_s=recipe.stall_s, say=lambda text: live.console.print(f"[yellow]{text}[/]")),
-    )
-    pool = Logged(pool, log, recipe.seed, recipe.steps, lambda: learner.version)
+    pool = Logged(rollouts or _pool(live, log), log, recipe.seed, recipe.steps, lambda: learner.version)
     admitted = [unpack_admitted(batch) for batch in state.admitted] if state else []
     steps = train(recipe, pool, learner, live.engine, sampler, first, scene, state and state.rewards, admitted)
     logbook = Logbook(live.folder, wandb=wandb, resume=state is not None, first=first)
@@ -303,6 +298,22 @@ async def _reinforce(
                 await _between(live, learner, step)
                 if step.index + 1 == until:
                     break
+
+
+def _pool(live: Live, log: EventLog) -> RolloutPool:
+    recipe = live.recipe
+    if live.fleet is not None:
+        live.fleet.on_lost = log.lost
+        return live.fleet.pool(log.ended, log.retried)
+    return LocalPool(
+        *(live.worlds, live.agent, recipe.rollout),
+        limits=limits_of(recipe),
+        budget=recipe.budget,
+        concurrency=_concurrency(recipe, live.engine),
+        done=log.ended,
+        retried=log.retried,
+        watch=Watch(stall_s=recipe.stall_s, say=lambda text: live.console.print(f"[yellow]{text}[/]")),
+    )
 
 
 def _concurrency(recipe: Recipe, engine: PolicyEngine) -> int | Tuner:

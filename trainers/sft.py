@@ -15,6 +15,7 @@ from turnwise.agents.agent import Moment, Reply
 from turnwise.agents.chat import ChatTemplate
 from turnwise.errors import ConfigError
 from turnwise.trainers.forward import Forward
+from turnwise.trainers.masters import Masters
 from turnwise.trainers.optimizers import AdamW, MuonAdamW
 from turnwise.types import Trajectory, Turn
 
@@ -51,6 +52,7 @@ class SFT:
         order = _batches(rows, self.batch_size, self.steps(len(rows)), np.random.default_rng(seed))
         forward = Forward(model)  # pyright: ignore[reportArgumentType]
         optimizers = self.optimizer.build(model)
+        masters = Masters(optimizers)
         base = [[g["lr"] for g in o.param_groups] for o in optimizers]
         model.eval()  # no dropout: it would draw from the global generator
         device = next(model.parameters()).device
@@ -59,13 +61,15 @@ class SFT:
             logp, _ = forward(tokens.to(device), mask.to(device), entropy=False)
             loss = -logp.sum() / mask.sum()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), self.optimizer.max_grad_norm)
+            masters.take()
+            torch.nn.utils.clip_grad_norm_(masters.of(model.parameters()), self.optimizer.max_grad_norm)
             scale = self._rate(step, self.steps(len(rows)))
             for optimizer, rates in zip(optimizers, base, strict=True):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * scale
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+            masters.give()
             yield float(loss.detach())
 
     def _rate(self, step: int, steps: int) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from turnwise.errors import ConfigError
+from turnwise.trainers.placement import dtype_of, placed
 
 __all__ = ["Pretrained"]
 
@@ -21,15 +21,14 @@ class Pretrained:
     path: str
     """A folder written by `save_pretrained`, or a model id of the Hugging Face hub."""
     dtype: str = "float32"
-    """"float32" or "bfloat16"."""
+    """"float32" or "bfloat16" (the optimiser then keeps float32 masters of what it trains)."""
     device: str = "cpu"
 
     def build(self, corpus: Iterable[str], seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """Raises ConfigError if nothing can be loaded from `path`."""
-        if self.dtype not in ("float32", "bfloat16"):
-            raise ConfigError(f"policy.dtype: expected float32 or bfloat16, got {self.dtype!r}.")
+        dtype = dtype_of(self.dtype)
         try:
-            model = AutoModelForCausalLM.from_pretrained(self.path, dtype=getattr(torch, self.dtype))
+            model = AutoModelForCausalLM.from_pretrained(self.path, dtype=dtype)
             tokenizer = AutoTokenizer.from_pretrained(self.path)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0][:300]
@@ -37,4 +36,4 @@ class Pretrained:
                 f"policy.path: no model can be loaded from {self.path!r}: {reason} "
                 "Give a folder that holds config.json, weights and tokenizer.json, or a hub id while online."
             ) from error
-        return cast(PreTrainedModel, cast(Any, model).to(self.device)), tokenizer
+        return placed(cast(PreTrainedModel, model), self.dtype, self.device), tokenizer

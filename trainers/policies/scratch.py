@@ -14,6 +14,8 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from turnwise.trainers.placement import placed
+
 __all__ = ["Scratch"]
 
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -40,11 +42,23 @@ class Scratch:
     """Most entries of the tokenizer, special tokens included."""
     context: int = 1024
     """Most tokens of a conversation."""
+    dtype: str = "float32"
+    """"float32" or "bfloat16" (the optimiser then keeps float32 masters)."""
+    device: str = "cpu"
 
     def build(self, corpus: Iterable[str], seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         tokenizer = _tokenizer(corpus, self.vocabulary)
-        config = Qwen3Config(
-            vocab_size=len(tokenizer),
+        config = self.config(len(tokenizer))
+        config.eos_token_id = cast(int, tokenizer.convert_tokens_to_ids("<|im_end|>"))
+        config.pad_token_id = cast(int, tokenizer.convert_tokens_to_ids("<|endoftext|>"))
+        model = Qwen3ForCausalLM(config)
+        _initialise(model, seed)
+        return placed(model, self.dtype, self.device), tokenizer
+
+    def config(self, vocabulary: int) -> Qwen3Config:
+        """The architecture for that many tokens."""
+        return Qwen3Config(
+            vocab_size=vocabulary,
             hidden_size=self.hidden,
             intermediate_size=self.mlp,
             num_hidden_layers=self.layers,
@@ -53,13 +67,8 @@ class Scratch:
             head_dim=self.hidden // self.heads,
             max_position_embeddings=self.context,
             tie_word_embeddings=True,
-            eos_token_id=cast(int, tokenizer.convert_tokens_to_ids("<|im_end|>")),
-            pad_token_id=cast(int, tokenizer.convert_tokens_to_ids("<|endoftext|>")),
             bos_token_id=None,
         )
-        model = Qwen3ForCausalLM(config)
-        _initialise(model, seed)
-        return model, tokenizer
 
 
 def _initialise(model: torch.nn.Module, seed: int) -> None:

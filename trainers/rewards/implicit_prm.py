@@ -6,9 +6,10 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from turnwise.errors import Unsupported
@@ -135,7 +136,9 @@ class ImplicitPRM:
         return self.beta * sums.scatter_add(1, part.turn.clamp(min=0).to(device), ratio)
 
     def _phi(self, scene: Scene) -> Forward:
-        model = copy.deepcopy(_policy(scene)).eval()
+        policy = _policy(scene)
+        wide = torch.promote_types(policy.dtype, torch.float32)  # bfloat16 would round phi's steps away
+        model = cast(PreTrainedModel, nn.Module.to(copy.deepcopy(policy), wide)).eval()
         model.load_state_dict(scene.state["weights"], strict=False)  # what the policy does not train is the same in both
         return Forward(model, scene.temperature)
 
