@@ -23,13 +23,14 @@ from turnwise.trainers.critic import Critic, ValueHead, turn_starts
 from turnwise.trainers.decoupling import decoupled, trust_metrics
 from turnwise.trainers.forward import Forward
 from turnwise.trainers.kl import k2, k3
+from turnwise.trainers.layout import cut, whole
 from turnwise.trainers.losses.ppo_clip import PPOClip
 from turnwise.trainers.losses.protocol import Loss
 from turnwise.trainers.masters import Masters
 from turnwise.trainers.monitor import ratio_metrics
 from turnwise.trainers.optimizers import AdamW, MuonAdamW
 from turnwise.trainers.packing import micro_batches
-from turnwise.trainers.ranks import Alone, Ranks, Reads, cut, whole
+from turnwise.trainers.ranks import Alone, Ranks, Reads
 from turnwise.trainers.tree_packing import TreeForward, tree_batches
 
 __all__ = ["Learner", "LocalLearner", "Update"]
