@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 from turnwise.agents.episode import Problem
 from turnwise.agents.evaluate import Evaluation, starts, summarize
-from turnwise.agents.worlds import play_all
 from turnwise.errors import ConfigError
 from turnwise.seeds import child
 from turnwise.trainers import curve
 from turnwise.trainers.curve import Point
-from turnwise.trainers.live import Live, limits_of, progress
+from turnwise.trainers.live import Live, progress
 from turnwise.types import Group, Trajectory
 
 __all__ = ["measure"]
@@ -54,8 +53,6 @@ async def _held_out(live: Live, tasks: int, quiet: bool) -> Evaluation:
         if not quiet:
             task = bar.add_task("held-out tasks", total=len(problems), note="")
             done = lambda _: bar.advance(task)  # noqa: E731
-        played = await play_all(
-            live.worlds, live.agent, problems, limits=limits_of(recipe), concurrency=recipe.concurrency, done=done
-        )
+        played = await live.play(problems, done)
     groups = [Group(t.task, (t,)) for t in played]
     return summarize(groups, env_id=recipe.env[0].id, samples=1, split="test", difficulty=None, seed=seed)

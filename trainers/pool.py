@@ -61,23 +61,24 @@ class LocalPool:
         *,
         limits: Limits,
         budget: Budget | None = None,
-        concurrency: int | Tuner = 256,
+        concurrency: int | Tuner | Gate = 256,
         done: Callable[[Trajectory], None] = lambda _: None,
         retried: Callable[[Problem, Failure], None] = lambda _problem, _failure: None,
         watch: Watch | None = None,
     ) -> None:
-        """`concurrency` bounds the episodes in flight, or finds the bound; `done` is called once for each episode that was
-        played, at its end, `retried` for each failure that was not the end."""
+        """`concurrency` bounds the episodes in flight, or finds the bound, or is the gate of several pools; `done` is called once
+        for each episode that was played, at its end, `retried` for each failure that was not the end."""
         self.worlds, self.agent, self.rollout, self.limits, self.done = worlds, agent, rollout, limits, done
         self.budget = budget or Budget()
         self.retried, self.watch = retried, watch or Watch()
         self.tuner = concurrency if isinstance(concurrency, Tuner) else None
-        self.gate = Gate(concurrency.size if isinstance(concurrency, Tuner) else concurrency)
+        size = concurrency.size if isinstance(concurrency, Tuner) else concurrency
+        self.gate = size if isinstance(size, Gate) else Gate(size)
 
     async def collect(self, problems: Sequence[Problem], seed: int) -> list[Group]:
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(self._group(p, child(seed, "group", i))) for i, p in enumerate(problems)]
+                running = [tasks.create_task(self.group(p, child(seed, "group", i))) for i, p in enumerate(problems)]
                 guard = tasks.create_task(self.watch.guard())
                 await asyncio.wait(running)
                 guard.cancel()
@@ -94,7 +95,8 @@ class LocalPool:
     async def close(self) -> None:
         await self.worlds.close()
 
-    async def _group(self, problem: Problem, seed: int) -> Group:
+    async def group(self, problem: Problem, seed: int) -> Group:
+        """All trajectories of one problem; nobody watches over it (`collect` does)."""
         grower = _Grower(self, problem, seed)
         try:
             async with asyncio.TaskGroup() as tasks:

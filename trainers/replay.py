@@ -23,6 +23,7 @@ from turnwise.agents.store import read_groups
 from turnwise.errors import ConfigError
 from turnwise.seeds import child
 from turnwise.trainers import checkpoint
+from turnwise.trainers.cluster.settings import Cluster
 from turnwise.trainers.engines.torch import Torch
 from turnwise.trainers.logbook import read_metrics
 from turnwise.trainers.recipe import Evaluate, Recipe, load
@@ -76,7 +77,7 @@ async def replay(folder: Path, *, live: bool = False, start: str = "", console: 
     first = _first(folder, start)
     if not first < until:
         raise ConfigError(f"{folder}: nothing to replay: {until} steps were recorded, and it would begin with step {first}.")
-    quiet = replace(recipe, evaluate=Evaluate(tasks=0))
+    quiet = replace(recipe, evaluate=Evaluate(tasks=0), cluster=Cluster())
     pool = None if live else _Recorded(recipe, steps)
     quiet = quiet if live else replace(quiet, engine=Torch())
     with TemporaryDirectory(prefix="turnwise-replay-") as name:

@@ -281,6 +281,8 @@ async def _reinforce(
     with ExitStack() as open_files:
         open_files.enter_context(closing(log))
         open_files.enter_context(closing(logbook))
+        if live.fleet is not None:
+            open_files.enter_context(live.fleet.telling(log.lost))
         trajectories = open_files.enter_context(TrajectoryWriter(live.folder / "trajectories.jsonl"))
         bar = open_files.enter_context(progress(live.console))
         task = bar.add_task("RL", total=recipe.steps, completed=first, note="")
@@ -303,7 +305,6 @@ async def _reinforce(
 def _pool(live: Live, log: EventLog) -> RolloutPool:
     recipe = live.recipe
     if live.fleet is not None:
-        live.fleet.on_lost = log.lost
         return live.fleet.pool(log.ended, log.retried)
     return LocalPool(
         *(live.worlds, live.agent, recipe.rollout),

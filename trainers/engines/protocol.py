@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from transformers import PreTrainedModel
 
 from turnwise.agents.engine import Engine, Load
 
-__all__ = ["EngineChoice", "PolicyEngine"]
+__all__ = ["EngineChoice", "PolicyEngine", "Replicated"]
 
 
 class PolicyEngine(Engine, Protocol):
@@ -31,6 +31,15 @@ class PolicyEngine(Engine, Protocol):
 
     async def differing(self, weights: Mapping[str, Any]) -> list[str]:
         """Names of the tensors in `weights` that the engine holds otherwise."""
+        ...
+
+
+@runtime_checkable
+class Replicated(Protocol):
+    """A PolicyEngine of several that must all hold the same weights."""
+
+    async def score_each(self, ids: Sequence[int], targets: Sequence[int]) -> list[list[float]]:
+        """`Engine.score`, by every one of them."""
         ...
 
 
