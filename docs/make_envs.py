@@ -3,6 +3,7 @@
     python docs/make_envs.py                      the pages, from the sources and docs/envs/levels.json
     python docs/make_envs.py --measure            measures every level of every id anew first (minutes)
     python docs/make_envs.py --measure Sokoban    measures these only
+    python docs/make_envs.py --check Sokoban      proves the whole contract of these (all if none is named) for docs/envs/kit.json
 
 A test fails if a page is stale, and spot-checks the measurements. The task, levels and sources of a page are the docstring of
 the environment's module, the options that of its class; the episode is played by the expert.
@@ -23,10 +24,12 @@ import gymnasium
 
 from turnwise.envs.core import TurnEnv
 from turnwise.envs.registration import BUILT_IN
+from turnwise.envs.testing import check_turn_env
 from turnwise.envs.tool_env import ToolEnv
 
 FOLDER = Path(__file__).parent / "envs"
 LEVELS = FOLDER / "levels.json"
+KIT = FOLDER / "kit.json"
 TASKS = 200
 """Train and test tasks of each level that the expert plays for the table."""
 TWINS = {"turnwise/Gui-v0": "turnwise/GuiLite-v0"}
@@ -91,6 +94,7 @@ def page(env_id: str, levels: Mapping[str, Mapping[str, float]]) -> str:
         *_tools(env),
         *_episode(env),
         f"## Levels\n\n{_levels(env, levels)}",
+        *_checked(env_id),
         f"## Source\n\n`{cls.__module__}.{cls.__name__}`. {_base(env)}",
     ]
     env.close()
@@ -216,6 +220,27 @@ def _levels(env: TurnEnv, levels: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(rows) + f"\n\nThe default is level {env.default_level}."
 
 
+def _checked(env_id: str) -> list[str]:
+    """What `turnwise check` saw of the id, where it was asked for."""
+    found = recorded(KIT).get(env_id)
+    if found is None:
+        return []
+    rows = [f"| {rule.replace('_', ' ')} | {seen.replace('|', '/')} |" for rule, seen in found["seen"].items()]
+    best = ", ".join(f"{policy} {reward:g}" for policy, reward in found["best_probes"].items())
+    proof = (
+        f"Proven by `turnwise check {name_of(env_id)} --tasks {found['tasks']}`, that many train and test tasks of every level:"
+    )
+    table = "\n".join(("| rule | seen |", "|---|---|", *rows))
+    return [f"## Contract\n\n{proof}\n\n{table}\n\nThe best of the thoughtless policies earn on average: {best}."]
+
+
+def check(env_id: str, tasks: int) -> dict[str, Any]:
+    """What the whole kit saw of an id, on `tasks` train and test tasks a level; ContractError where it breaks a rule."""
+    report = check_turn_env(env_id, tasks=tasks)
+    best = sorted(report.probes.items(), key=lambda item: -item[1])[:3]
+    return {"tasks": tasks, "seen": dict(report.seen), "best_probes": {name: round(reward, 4) for name, reward in best}}
+
+
 def _base(env: TurnEnv) -> str:
     where = "on the event loop: it cannot block" if env.metadata.get("inline") else "in a thread: it may wait for its sandbox"
     kind = "A ToolEnv" if isinstance(env, ToolEnv) else "A TurnEnv"
@@ -239,25 +264,33 @@ def index() -> str:
     return "\n".join(rows) + "\n"
 
 
-def measurements() -> dict[str, Any]:
-    return json.loads(LEVELS.read_text(encoding="utf-8")) if LEVELS.exists() else {}
+def recorded(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def record(file: Path, env_id: str, found: Mapping[str, Any]) -> None:
+    """Put what was found into the file, a line for each id; others may have written meanwhile."""
+    all_found = recorded(file) | {env_id: found}
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(all_found[key])}" for key in sorted(all_found) if key in BUILT_IN)
+    file.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", nargs="*", metavar="NAME", help="measure all ids, or these")
+    parser.add_argument("--check", nargs="*", metavar="NAME", help="prove the contract of all ids, or of these")
     parser.add_argument("--tasks", type=int, default=TASKS)
     options = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
-    measured = measurements()
     for env_id in sorted(BUILT_IN):
         if options.measure is not None and (not options.measure or name_of(env_id) in options.measure):
             env = made(TWINS.get(env_id, env_id))
-            found = measure(env, options.tasks)
+            record(LEVELS, env_id, measure(env, options.tasks))
             env.close()
-            measured = measurements() | {env_id: found}  # others may have measured meanwhile
-            lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(measured[key])}" for key in sorted(measured) if key in BUILT_IN)
-            LEVELS.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+        if options.check is not None and (not options.check or name_of(env_id) in options.check):
+            record(KIT, env_id, check(env_id, options.tasks))
+            print(f"{env_id}: checked", flush=True)
+    measured = recorded(LEVELS)
     for env_id in sorted(BUILT_IN):
         if env_id in measured:
             (FOLDER / f"{name_of(env_id)}.md").write_text(page(env_id, measured[env_id]), encoding="utf-8")

@@ -219,7 +219,7 @@ def test_eval_of_a_chat_model_by_environment_variables(
 
 
 def test_help_and_argparse_errors(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in ("envs", "play", "eval", "train", "explain", "replay", "audit"):
+    for verb in ("envs", "play", "check", "eval", "train", "explain", "replay", "audit"):
         with pytest.raises(SystemExit) as stop:
             main([verb, "--help"])
         assert stop.value.code == 0 and f"  turnwise {verb} " in capsys.readouterr().out

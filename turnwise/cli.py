@@ -1,4 +1,4 @@
-"""The command line: envs, play, eval, train, explain, replay, audit, serve.
+"""The command line: envs, play, check, eval, train, explain, replay, audit, serve.
 
 Standard output is for results, standard error for progress and errors. Exit codes: 0 done, 1 nothing could be measured, 2 a wrong
 argument or setting, 130 interrupted.
@@ -27,6 +27,7 @@ from rich.text import Text
 
 from turnwise import __version__
 from turnwise.agents.person import is_open, spell, usage
+from turnwise.cli_check import CHECK_EXAMPLES, add_check_arguments, run_check
 from turnwise.cli_eval import run_eval
 from turnwise.cli_parsing import env_id, made, needs_torch, settings
 from turnwise.cli_replay import (
@@ -94,6 +95,8 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _envs_parser(verbs)
     _play_parser(verbs)
+    contract = "prove that an environment keeps the contract: seeds, forks, expert, splits, hostile replies, reward hacks"
+    add_check_arguments(_verb(verbs, "check", run_check, contract, CHECK_EXAMPLES))
     _eval_parser(verbs)
     _train_parser(verbs)
     _explain_parser(verbs)

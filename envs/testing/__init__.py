@@ -1,7 +1,7 @@
 """The contract of TurnEnv as code: `check_turn_env` for anybody's environment, and ChaosEnv to test who uses environments.
 
 from turnwise.envs.testing import check_turn_env
-print(check_turn_env("cafe/Cafe-v0"))        # or: python -m turnwise.envs.testing cafe/Cafe-v0
+print(check_turn_env("cafe/Cafe-v0"))        # or: turnwise check cafe/Cafe-v0
 """
 
 from turnwise.envs.testing.chaos import ChaosEnv

@@ -62,7 +62,7 @@ def splits_are_disjoint(subject: Subject) -> str:
 
 def tasks_are_distinct(subject: Subject) -> str:
     """Tasks drawn with different seeds differ."""
-    count = max(1, subject.distinct // len(subject.levels))
+    count = -(-subject.distinct // len(subject.levels))
     ids, contents = dict[str, int](), set[str]()
     for number, task in enumerate(_draw(subject, count)):
         if task.id in ids or _content(task) in contents:

@@ -50,7 +50,7 @@ LEVELS = {
     "turnwise/SQL-v0": (1, 6),
     **dict.fromkeys(NP, (1, 4)),
 }
-"""All of them where not said; `python -m turnwise.envs.testing ID` checks all."""
+"""All of them where not said; `turnwise check ID` checks all."""
 
 IDS = [env_id for env_id in ids() if env_id not in ("turnwise/Gui-v0", "turnwise/MiniWoB-v0")]
 """Gui is GuiLite in a browser, step by step the same: test_gui.py holds that, and what of the contract is the browser's.

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import pickle
 import random
 import threading
@@ -14,9 +15,10 @@ import gymnasium
 import numpy as np
 import pytest
 
+from turnwise.cli import main
 from turnwise.envs import Task, Transition, TurnEnv, fork, split_of
 from turnwise.envs.testing import RULES, ChaosEnv, ContractError, check_turn_env
-from turnwise.envs.testing.__main__ import main
+from turnwise.envs.testing.kit import PROBES
 from turnwise.errors import ConfigError, EnvFailure, UnknownName
 
 SMALL: Mapping[str, Any] = {"tasks": 20, "distinct": 200}
@@ -410,8 +412,12 @@ def test_an_environment_that_raises_in_reset_is_named() -> None:
 
 def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     gymnasium.register("tests/Both-v0", entry_point=BothFlags)
-    assert main(["tests/Both-v0", "--tasks", "2"]) == 1
-    assert "tests/Both-v0 breaks returns_right_types" in capsys.readouterr().err
+    assert main(["check", "tests/Both-v0", "Arithmetic", "--tasks", "2", "--distinct", "7", "--difficulty", "1-2", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert "tests/Both-v0 breaks returns_right_types" in err
+    report = json.loads(out)
+    assert report["env"] == "turnwise/Arithmetic-v0" and set(report["seen"]) == {*RULES, PROBES}
+    assert report["seen"]["expert_solves"].startswith("8 tasks solved")
 
 
 def test_split_of_is_one_quarter_test() -> None:
