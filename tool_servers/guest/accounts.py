@@ -10,7 +10,7 @@ from typing import Any
 
 from turnwise.tool_servers.guest.cgroups import Counter, Group, Pace
 from turnwise.tool_servers.guest.files import BadPath
-from turnwise.tool_servers.guest.member import Member
+from turnwise.tool_servers.guest.member import Call, Member
 from turnwise.tool_servers.guest.meter import Meter, Process
 from turnwise.tool_servers.guest.plan import Bounds
 
@@ -24,6 +24,8 @@ _LOOK_S, _FIRST_LOOK_S, _RARELY_S = 0.02, 0.01, 0.1
 _BURST_MS, _SHARE, _DEBT_MS = 8.0, 0.025, 500.0
 """CPU for which a session is one among equals: so much at a time, growing again by this share of a core; beyond that it owes what
 it used, at most so much."""
+_LEAST_MS, _HELD_S = 2.0, 0.1
+"""CPU that a call gets whatever its session owes and whoever else wants it, if it was kept waiting so long and had less."""
 _FAMILY_S, _FAMILY_SHARE = 0.01, 5.0
 """How long a look at a whole family is good for: at least so long, and so many times what it took."""
 _OWN_FDS = 6
@@ -72,6 +74,8 @@ class Accounts:
         if main is None or main.gone:
             return None
         member.looked, member.main_ms = time.monotonic(), main.cpu_ms
+        if member.call and main.state != "R":
+            member.call.rested = True
         processes = self._with_company(member, main)
         company = len(processes) > 1 or main.threads > 1
         if company or member.busy or member.looked > self._reaped_at + _REAPED_S:
@@ -129,7 +133,21 @@ class Accounts:
         """It was looked at, and no limit is passed. Where the kernel holds the limits, the next look has time."""
         if self._counted:
             member.look_s = min(2 * member.look_s, _RARELY_S)
-        self._set_pace()
+        if member.call and member.looked > member.call.started + _HELD_S and self.starves(member, member.call):
+            self.help(member)
+        else:
+            self._set_pace()
+
+    def starves(self, member: Member, call: Call) -> bool:
+        """Whether it wanted the processor whenever it was looked at, and had next to nothing."""
+        had = max(self.clock_ms(member) - call.clock_ms, member.total_ms - call.total_ms)
+        return not call.rested and had < _LEAST_MS
+
+    def help(self, member: Member) -> None:
+        """Before more of the others than until now; we look again soon."""
+        member.look_s = _FIRST_LOOK_S
+        if self._group:
+            self._group.pace(self._group.faster())
 
     def _set_pace(self) -> None:
         """Whoever computes much, or has its process replaced again and again, goes behind those who do little."""
@@ -175,10 +193,19 @@ class Accounts:
             member.spent_ms = member.total_ms
         elif self._nursery:  # nobody in the family waits for it
             member.spent_ms += next((p.cpu_ms for p in processes if p.pid == member.pid), member.main_ms)
+        if self._group and not self.forked:
+            self._group.pace(Pace.FIRST)  # a killed process needs the processor once more to be gone
+            return self._group.end_all_but(self._init, _END_S)
         with self._group.first() if self._group else contextlib.nullcontext():
-            if self._group and not self.forked:
-                return self._group.end_all_but(self._init, _END_S)
             return self._meter.end_below(self._roots, _END_S, lambda p: self._belongs(member, p))
+
+    def bury(self) -> bool:
+        """Wait until those that have ended count no longer; False if that did not come to an end. What comes then starts at the
+        usual pace, whatever is owed: its calls may go behind others, its start is our doing."""
+        buried = not self._group or self.forked or self._group.buried(_END_S)
+        if self._group:
+            self._group.pace(Pace.USUAL)
+        return buried
 
     def why_not_fork(self, member: Member) -> str:
         """What of a session's process would not be copied, or would be shared with the copy; "" if there is nothing.

@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -57,6 +57,17 @@ def _read(folder: int, name: str) -> str:
         return os.read(fd, 4096).decode()
     finally:
         os.close(fd)
+
+
+def _soon(done: Callable[[], bool], seconds: float) -> bool:
+    """Look again and again; False if it is not done after that time."""
+    nap_s, end = 0.0005, time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > end:
+            return False
+        time.sleep(nap_s)
+        nap_s = min(2 * nap_s, 0.01)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +143,10 @@ class Group:
             with contextlib.suppress(OSError):
                 _write(cpu, f"{self.name}/{file}", text)
 
+    def faster(self) -> Pace:
+        """One more than now."""
+        return Pace(min(self._pace + 1, Pace.FIRST))
+
     @contextlib.contextmanager
     def first(self) -> Generator[None]:
         """Before all other sessions, for as long as it lasts: a killed process needs the processor once more to be gone. Then as
@@ -144,18 +159,21 @@ class Group:
             self.pace(was)
 
     def end_all_but(self, kept: int, seconds: float) -> bool:
-        """SIGKILL to every process but one, until they are gone and waited for. False if some are left after that time."""
-        pids, nap_s, end = self.groups.folders["pids"], 0.0005, time.monotonic() + seconds
-        while self.tasks() > 1:
-            for pid in map(int, _read(pids, f"{self.name}/cgroup.procs").split()):
-                if pid not in (0, kept):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            if time.monotonic() > end:
-                return False
-            time.sleep(nap_s)
-            nap_s = min(2 * nap_s, 0.01)
-        return True
+        """SIGKILL to every process but one, until they have ended. False if some are left after that time."""
+        return _soon(lambda: not self._kill_all_but(kept), seconds)
+
+    def buried(self, seconds: float) -> bool:
+        """Wait until all but one are waited for: until then the others count. False if some are left after that time."""
+        return _soon(lambda: self.tasks() <= 1, seconds)
+
+    def _kill_all_but(self, kept: int) -> list[int]:
+        """Those that were there; who has ended is in the list no longer."""
+        found = map(int, _read(self.groups.folders["pids"], f"{self.name}/cgroup.procs").split())
+        alive = [pid for pid in found if pid not in (0, kept)]
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return alive
 
     def remove_soon(self) -> bool:
         """Remove it as soon as its last process, which has been killed, is gone; False if that took too long."""

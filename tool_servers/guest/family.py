@@ -147,7 +147,14 @@ class Family:
 
     def end_processes(self, member: Member) -> None:
         """All of one session; if they cannot be had one by one, the family dies."""
-        if not self.accounts.end(member):
+        self._or_die(self.accounts.end(member))
+
+    def bury_processes(self) -> None:
+        """Those that have ended, before there is another one."""
+        self._or_die(self.accounts.bury())
+
+    def _or_die(self, ended: bool) -> None:
+        if not ended:
             signal.pidfd_send_signal(self._initfd, signal.SIGKILL)
             raise Broken("processes of the session could not be ended one by one")
 

@@ -45,12 +45,16 @@ class Call:
     total_ms: float
     own_ms: float = 0.0
     """CPU of the first process in this call."""
+    rested: bool = False
+    """Whether its first process was seen when it did not want the processor."""
+    grace_s: float = 0.0
+    """Time in which it was kept waiting, and which does not count."""
     word: str = field(default_factory=lambda: os.urandom(8).hex())
     """What a claim must name: no code can know it before the call has been sent."""
 
     @property
     def deadline(self) -> float:
-        return self.started + self.wall_s
+        return self.started + self.wall_s + self.grace_s
 
 
 @dataclass(slots=True)

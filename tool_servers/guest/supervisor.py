@@ -26,6 +26,7 @@ __all__ = ["Supervisor"]
 _IDLE_TICK_S = 0.25
 _AGAIN_S, _BURIAL_S = 0.02, 0.001
 _NEVER = 3600.0
+_GRACE_S = 0.1
 _CHUNK = 1 << 16
 
 
@@ -294,6 +295,7 @@ class Supervisor:
         self._spawn_anew(member, time.monotonic())
 
     def _spawn_anew(self, member: Member, since: float) -> None:
+        self._family.bury_processes()
         self._unwatch(member)
         member.renew()
         member.since = since
@@ -324,6 +326,15 @@ class Supervisor:
                 least = min(least, _IDLE_TICK_S)
         return -1 if least == _NEVER else max(0.0, least)
 
+    def _more_time(self, member: Member, call: Call) -> bool:
+        """Once, and little of it, for a call that others kept from doing anything at all."""
+        accounts = self._family.accounts
+        if call.grace_s or not accounts.starves(member, call) or accounts.over(member) or call.rested:
+            return False
+        call.grace_s = _GRACE_S
+        accounts.help(member)
+        return True
+
     def _look_at_clock(self) -> None:
         now = time.monotonic()
         for member in list(self._family.members.values()):
@@ -331,7 +342,8 @@ class Supervisor:
                 if now > member.since + START_S:
                     self._lost(member, "it did not start in time")
             elif member.call and now >= member.call.deadline:
-                self._stop(member, "wall", "timeout")
+                if not self._more_time(member, member.call):
+                    self._stop(member, "wall", "timeout")
             else:
                 due = (member.call or member.busy) and now >= member.looked + member.look_s * 0.9
                 if due and (cause := self._family.accounts.over(member)):

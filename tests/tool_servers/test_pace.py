@@ -1,0 +1,92 @@
+"""Who gets the processor when others want it: what owes time goes last, but it is never kept from beginning."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox, EmbeddedSession
+from turnwise.tool_servers.sandbox.limits import Limits
+from turnwise.tool_servers.sandbox.protocol import Level, SessionSpec, Status
+
+SHARES = Path("/sys/fs/cgroup/cpu")
+BUSY = "while True: pass"
+
+pytestmark = pytest.mark.skipif(not os.access(SHARES, os.W_OK), reason="no groups that share the processor may be made here")
+
+
+@contextmanager
+def crowd(weight: int) -> Generator[None]:
+    """Beside the sessions of this process two busy processes for each core, which weigh so much together."""
+    (parent,) = SHARES.glob(f"turnwise-{os.getpid()}-*")
+    group = parent / "crowd"
+    group.mkdir()
+    (group / "cpu.shares").write_text(str(weight))
+    members: list[subprocess.Popen[bytes]] = []
+    try:
+        for core in [*os.sched_getaffinity(0)] * 2:
+            members.append(subprocess.Popen([sys.executable, "-I", "-S", "-c", BUSY]))
+            (group / "cgroup.procs").write_text(str(members[-1].pid))
+            os.sched_setaffinity(members[-1].pid, {core})
+        yield
+    finally:
+        for member in members:
+            member.kill()
+            member.wait()
+        _remove(group)
+
+
+def _remove(group: Path) -> None:
+    for _ in range(500):
+        try:
+            group.rmdir()
+            return
+        except OSError:
+            time.sleep(0.01)
+    raise AssertionError(f"{group} holds somebody")
+
+
+async def in_debt(sandbox: EmbeddedSandbox) -> EmbeddedSession:
+    """A session that has computed for long, and is ready again."""
+    session = await sandbox.open(SessionSpec("in-debt", limits=Limits(wall_s=60)))
+    work = "import time\nwhile time.process_time() < 0.4: pass"
+    assert (await session.call(1, "python", {"code": work}, wall_s=60)).status is Status.OK
+    return session
+
+
+@pytest.mark.parametrize("level", [Level.NAMESPACES, Level.LANDLOCK], ids=lambda level: level.name.lower())
+def test_debt_is_not_charged_to_the_wall_clock(level: Level) -> None:
+    """Beside a crowd that weighs as much as 32 sessions, whoever goes last has its turn after seconds."""
+
+    async def run() -> None:
+        async with EmbeddedSandbox(level=level, needs=level) as sandbox:
+            session = await in_debt(sandbox)
+            with crowd(32 * 1024):
+                for seq in range(2, 6):
+                    result = await session.call(seq, "python", {"code": "print(1)"}, wall_s=1.0)
+                    assert (result.status, result.out) == (Status.OK, "1\n"), result
+
+    asyncio.run(run())
+
+
+def test_what_could_not_begin_has_a_little_more_time() -> None:
+    """A call that is over its time before anybody looked whether it starves: it runs before all, once, and not for long."""
+
+    async def run() -> None:
+        async with EmbeddedSandbox(level=Level.NAMESPACES) as sandbox:
+            session = await in_debt(sandbox)
+            with crowd(32 * 1024):
+                done = [await session.call(seq, "python", {"code": "1"}, wall_s=0.05) for seq in range(2, 6)]
+                asleep = await session.call(6, "python", {"code": "import time; time.sleep(9)"}, wall_s=0.05)
+            assert any(result.status is Status.OK for result in done), done
+            assert asleep.status is Status.TIMEOUT
+
+    asyncio.run(run())
