@@ -180,6 +180,14 @@ def test_terms_telescope_exactly_on_numbers_without_rounding():
     assert sum(v for v in terms if v is not None) == ends[1] - ends[0]
 
 
+def test_changes_below_least_wait_until_together_they_are_large_enough():
+    means = [-8.0, -7.75, -7.5, -7.0, -7.125]
+    group = Group(TASK, (make_trajectory(TASK, [0.0] * 5, tokens=2, context=2),))
+    engine = Worked(lambda length: [means[(length - 3) // 4]])
+    (terms,) = gains(shaped([group], engine, InformationGain(form="log_probability", least=0.5)))
+    assert terms == [0.0, 0.5, 0.5, 0.0, None], "the tremble is no gain, and from -8 to -7 it is 1"
+
+
 def test_a_gain_of_zero_is_a_gain():
     group = Group(TASK, (make_trajectory(TASK, [0.0, 0.0, 0.0]),))
     shaped_group = shaped([group], Worked(lambda _: [-1.0]))

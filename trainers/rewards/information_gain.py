@@ -38,6 +38,10 @@ class InformationGain:
     where that is s_0, it counts as no knowledge: 0 ("probability"), or whatever comes next ("log_probability"). A trajectory
     whose scoring breaks has failed. Made for `advantage = "igpo"`.
 
+    Where nothing is known, scores still tremble, and what divides by a spread (IGPO's normalisation, Adam) makes as much of that
+    as of a discovery. With `least` a value counts only once it is that far from the last one that counted: the terms still
+    telescope, and groups that found nothing have gains of exactly 0. Ours; 0 is as published.
+
     Left out: several right answers (the best of them). Weights that change over training: `weighted`.
     """
 
@@ -48,6 +52,8 @@ class InformationGain:
     format. The release thinks aloud first: "\\nNow there's enough information to answer\\n</think>\\n<answer>\\n"."""
     settle: bool = False
     """Pay v(s_{K-1}) back at the last turn."""
+    least: float = 0.0
+    """The smallest change of v that is a gain or a loss."""
     unanswerable: Literal["refuse", "skip"] = "refuse"
     """What to do with a task that has no answer: ConfigError, or no gain (for mixtures of environments)."""
 
@@ -96,7 +102,8 @@ class InformationGain:
         """[K - 1] differences of the values before each turn, or [K] with what settles them."""
         values: list[float] = []
         for mean in means:
-            values.append(values[-1] if mean is None and values else self._value(mean, means))
+            value = values[-1] if mean is None and values else self._value(mean, means)
+            values.append(values[-1] if values and abs(value - values[-1]) < self.least else value)
         gains = [after - before for before, after in pairwise(values)]
         return [*gains, -values[-1]] if self.settle and values else gains
 
