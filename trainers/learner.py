@@ -277,7 +277,7 @@ class LocalLearner:
             seen.loss += float((loss * weights).sum().detach())
 
     def weights(self) -> Mapping[str, Any]:
-        return _each(self.model.state_dict(), self._ranks.gather)
+        return self._gathered(self.model)
 
     @property
     def vocabulary(self) -> int:
@@ -296,14 +296,20 @@ class LocalLearner:
             "optimizers": [_each(o.state_dict(), self._ranks.gather) for o in self._optimizers],
             "masters": [self._ranks.gather(master) for master in self._masters.tensors],
             "critic": self._critic.state_dict() if self._critic else None,
-            "reference": _each(self._reference.model.state_dict(), self._ranks.gather) if self._reference else None,
+            "reference": self._gathered(self._reference.model) if self._reference else None,
         }
+
+    def _gathered(self, model: PreTrainedModel) -> dict[str, Tensor]:
+        """The parameters and buffers by name; tied ones are one tensor, as they were."""
+        own: dict[str, Tensor] = model.state_dict(keep_vars=True)
+        once = {id(tensor): self._ranks.gather(tensor.detach()) for tensor in own.values()}
+        return {name: once[id(tensor)] for name, tensor in own.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.version = int(state["version"])
         for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
             parameters = [p for g in optimizer.param_groups for p in g["params"]]
-            own = {i: {k: cut(v, parameters[i]) for k, v in slots.items()} for i, slots in saved["state"].items()}
+            own = {i: {k: cut(v, parameters[i]).clone() for k, v in slots.items()} for i, slots in saved["state"].items()}
             optimizer.load_state_dict({**saved, "state": own})
         kept = zip(state.get("masters", ()), self._masters.tensors, strict=False)
         self._masters.load([cut(saved, like) for saved, like in kept])

@@ -52,7 +52,7 @@ def play(job: Job, ranks: Ranks | None = None) -> Played:
     model = copy.deepcopy(job.model)
     learner = LocalLearner(model, job.update, temperature=job.temperature, critic=job.critic, seed=3, ranks=ranks)
     if job.state is not None:
-        learner.load_state_dict(job.state)
+        learner.load_state_dict(copy.deepcopy(job.state))  # what comes through a pipe is memory shared by all
     passes: list[int] = []
     model.base_model.register_forward_pre_hook(lambda module, given: passes.append(1))
     metrics: list[dict[str, float]] = []
