@@ -9,6 +9,7 @@ import importlib
 import subprocess
 import sys
 import time
+from types import ModuleType
 
 __all__ = ["guard"]
 
@@ -23,9 +24,7 @@ def guard(url: str | None, owner: object) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
-async def _clean(url: str, owner: str) -> None:
-    # Imported now, not at the top: while it waits, this process is nothing but an interpreter.
-    engine = importlib.import_module("turnwise.tool_servers.sandbox.docker_engine")
+async def _clean(engine: ModuleType, url: str, owner: str) -> None:
     docker, _ = await engine.connect(url or None)
     async with docker:
         end = time.monotonic() + _QUIET_S
@@ -36,5 +35,7 @@ async def _clean(url: str, owner: str) -> None:
 
 
 if __name__ == "__main__":
+    # Not at the top, for the owner has no use for it; and before the end, when the engine needs the processor for the containers.
+    _ENGINE = importlib.import_module("turnwise.tool_servers.sandbox.docker_engine")
     sys.stdin.buffer.read()
-    asyncio.run(_clean(sys.argv[1], sys.argv[2]))
+    asyncio.run(_clean(_ENGINE, sys.argv[1], sys.argv[2]))
