@@ -187,6 +187,11 @@ class Accounts:
         """Kill every process of a session; False if that did not come to an end."""
         self._seen_until = 0.0
         self._foreign.clear()
+        if self._group and not self.forked:
+            self._group.pace(Pace.FIRST)  # a killed process needs the processor once more to be gone
+            if (used := self._group.cpu_ms()) is not None:
+                member.total_ms = used
+                return self._group.end_all_but(self._init, _END_S)
         processes = [p for p in self._meter.below(*self._roots()) if self._belongs(member, p)]
         member.total_ms = max(member.total_ms, self._cpu(member, processes))
         if self.forked:
@@ -194,7 +199,6 @@ class Accounts:
         elif self._nursery:  # nobody in the family waits for it
             member.spent_ms += next((p.cpu_ms for p in processes if p.pid == member.pid), member.main_ms)
         if self._group and not self.forked:
-            self._group.pace(Pace.FIRST)  # a killed process needs the processor once more to be gone
             return self._group.end_all_but(self._init, _END_S)
         with self._group.first() if self._group else contextlib.nullcontext():
             return self._meter.end_below(self._roots, _END_S, lambda p: self._belongs(member, p))
