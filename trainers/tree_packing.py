@@ -33,6 +33,8 @@ from turnwise.trainers.forward import CHUNK, Forward
 __all__ = ["Forest", "TreeForward", "plant", "tree_batches"]
 
 _ATTENTION = "turnwise_tree"
+_MASK = 2**22
+"""Elements of a mask; rows that would need a larger one attend from their roots on again, which needs none."""
 _ROOM = 8
 """Attention reads at most this many times `max_tokens` tokens in one forward pass."""
 
@@ -42,13 +44,13 @@ class Branches:
     """Rows whose new tokens are about equally many: one call of attention."""
 
     queries: Tensor
-    """[R, Q] nodes that are new in each row; 0 where it has fewer."""
+    """[R, Q] nodes that are new in each row, or without a mask all of its nodes; 0 where it has fewer."""
     real: Tensor
-    """[R, Q] bool."""
+    """[R, Q] bool: the new ones."""
     keys: Tensor
     """[R, S] nodes of each row from its root on; 0 beyond its end."""
     mask: Tensor | None
-    """[R, 1, Q, S] bool, True for a query's ancestors and itself; None where rows are new from the root on (plain causal)."""
+    """[R, 1, Q, S] bool, True for a query's ancestors and itself; None where the queries are the keys (plain causal)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,14 +202,18 @@ def _attend(
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [N, heads, width]
     outputs: list[Tensor] = []
     for b in forest.branches:
+        queries, keys, values = (x.transpose(1, 2) for x in (q[b.queries], k[b.keys], v[b.keys]))
+        groups = q.shape[1] // k.shape[1]
+        if groups > 1 and b.mask is not None and q.is_cuda:  # no CUDA kernel takes both, and torch falls back to all pairs
+            keys, values, groups = keys.repeat_interleave(groups, 1), values.repeat_interleave(groups, 1), 1
         out = nn.functional.scaled_dot_product_attention(
-            q[b.queries].transpose(1, 2),
-            k[b.keys].transpose(1, 2),
-            v[b.keys].transpose(1, 2),
+            queries,
+            keys,
+            values,
             attn_mask=b.mask,
             is_causal=b.mask is None,
             scale=kwargs.get("scaling"),
-            enable_gqa=q.shape[1] != k.shape[1],
+            enable_gqa=groups > 1,
         )
         outputs.append(out.transpose(1, 2)[b.real])
     return torch.cat(outputs)[forest.order][None], None
@@ -240,12 +246,14 @@ def _branches(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Fields of `Branches` for some rows."""
     starts, stops = np.array([fresh[r] for r in rows]), ends[rows]
-    offsets = np.arange(int((stops - starts).max()))
-    at = starts[:, None] + offsets
-    real = at < stops[:, None]
     keys = place[rows, : int(stops.max())]
-    queries = np.where(real, np.take_along_axis(keys, np.minimum(at, keys.shape[1] - 1), 1), 0)
-    if not starts.any():
+    masked = bool(starts.any()) and keys.size * int((stops - starts).max()) <= _MASK
+    first = starts if masked else np.zeros_like(starts)
+    at = first[:, None] + np.arange(int((stops - first).max()))
+    there = at < stops[:, None]
+    real = there & (at >= starts[:, None])
+    queries = np.where(there, np.take_along_axis(keys, np.minimum(at, keys.shape[1] - 1), 1), 0)
+    if not masked:
         return queries, real, keys, None
     mask = np.arange(keys.shape[1]) <= at[:, :, None]
     return queries, real, keys, mask[:, None]

@@ -51,6 +51,7 @@ class TorchEngine:
         max_batch: int = 64,
         context_window: int | None = None,
         kept_tokens: int | None = None,
+        cache_tokens: int = 0,
         device: torch.device | str | None = None,
     ) -> None:
         """
@@ -60,6 +61,8 @@ class TorchEngine:
             context_window: most tokens of a conversation; the model's own limit if None.
             kept_tokens: most tokens, over all sessions, whose keys and values are kept between turns; the least recently used
                 sessions go first. None is what fits in 2 GiB (8 GiB on CUDA).
+            cache_tokens: most tokens of conversations that are decoded together, each counted at its longest; further requests
+                wait. A single conversation is always decoded. 0 is no bound but `max_batch`.
 
         Raises ConfigError for numbers that make no sense, Unsupported for models whose forward cannot be batched this way.
         """
@@ -69,11 +72,13 @@ class TorchEngine:
         if not 2 <= window <= limit:
             raise ConfigError(f"TorchEngine context_window: expected 2 to {limit} (the model's own limit), got {window}.")
         _refuse_windows(config, window)
+        if cache_tokens < 0:
+            raise ConfigError(f"TorchEngine cache_tokens: expected 0 (no bound) or a positive count, got {cache_tokens}.")
         if max_batch < 1:
             raise ConfigError(f"TorchEngine max_batch: expected at least 1, got {max_batch}.")
         self.model = model if device is None else model.to(device)
         self._model = Model(self.model)
-        self._batch = Batch(self._model, max_batch, window, kept_tokens)
+        self._batch = Batch(self._model, max_batch, window, kept_tokens, cache_tokens)
         self._vocabulary = int(cast(Any, model).get_input_embeddings().weight.shape[0])
         self._token_cost = 3 * int(getattr(config, "hidden_size", 1024))  # multiplications, in those of attending to one token
         self._waiting: deque[Row] = deque()
@@ -219,7 +224,7 @@ class TorchEngine:
         if self._scoring:
             self._score()
             return []
-        joins = self._waiting and len(batch.rows) < batch.max_batch
+        joins = self._waiting and batch.admits(self._waiting[0])
         done = batch.join(self._waiting) if joins else batch.step()
         if done:
             batch.leave(done)

@@ -65,6 +65,8 @@ class Model:
         weight = next(module.parameters())
         self.device, self.dtype = weight.device, weight.dtype
         self._config: Any = inner.config
+        self.kept_bytes = 2**33 if self.device.type == "cuda" else 2**31
+        """Most memory for the keys and values of conversations between their turns, if nobody says otherwise."""
 
     @contextmanager
     def evaluation(self) -> Generator[None]:
@@ -146,15 +148,24 @@ class _DecodePlan:
 class Batch:
     """The sequences being decoded, and the cache of those between turns."""
 
-    def __init__(self, model: Model, max_batch: int, context_window: int, kept_tokens: int | None) -> None:
+    def __init__(self, model: Model, max_batch: int, context_window: int, kept_tokens: int | None, cache_tokens: int) -> None:
         self.model, self.max_batch, self.context_window, self.kept_tokens = model, max_batch, context_window, kept_tokens
+        self.cache_tokens = cache_tokens
         self.rows: list[Row] = []
         self.sessions = KeptSessions()
-        self.cache = SlotCache()
+        self.cache = SlotCache(max_batch, context_window, cache_tokens or 2**60)
         self.counts = dict.fromkeys(EngineStats.__dataclass_fields__, 0)
         self.version = 0
         self.epoch = 0
         self._plan: _DecodePlan | None = None
+
+    def admits(self, row: Row, joining: Sequence[Row] = ()) -> bool:
+        """Whether there is room for it, at its longest, beside those in the batch and others that join; an empty batch has."""
+        count = len(self.rows) + len(joining) + 1
+        if count == 1 or count > self.max_batch or not self.cache_tokens:
+            return count <= self.max_batch
+        longest = max(other.limit for other in (*self.rows, *joining, row))
+        return count * round_up(longest) <= self.cache_tokens
 
     def join(self, waiting: deque[Row]) -> list[Row]:
         """Prefill the first of `waiting` and others of like length, sample their first tokens; the rows that are done already."""
@@ -162,7 +173,9 @@ class Batch:
         joining = [row for row, _ in chosen]
         first = len(self.rows)
         longest = max(len(row.ids) for row in joining)
-        self.cache.reserve(self._slots(first + len(joining)), min(longest + 1, self.context_window))
+        if self.cache_tokens:  # for as long as they may get: growing later could break the budget
+            longest = max(row.limit for row in (*self.rows, *joining)) - 1
+        self.cache.reserve(first + len(joining), min(longest + 1, self.context_window))
         self.rows += joining  # before the forward: if it breaks, they fail with the others
         self._plan = None
         for slot, (row, start) in enumerate(chosen, first):
@@ -228,9 +241,10 @@ class Batch:
         chosen: list[tuple[Row, _Start]] = []
         rest: list[Row] = []
         lead = widest = 0
-        free = self.max_batch - len(self.rows)
-        for number, row in enumerate(waiting):
-            if number >= free:
+        full = False
+        for row in waiting:
+            full = full or not self.admits(row, [other for other, _ in chosen])
+            if full:
                 rest.append(row)
                 continue
             start = self._start(row)
@@ -330,13 +344,8 @@ class Batch:
 
     def _kept_limit(self) -> int:
         if self.kept_tokens is None:
-            budget = 2**33 if self.model.device.type == "cuda" else 2**31
-            self.kept_tokens = max(budget // self.cache.token_bytes, self.context_window)
+            self.kept_tokens = max(self.model.kept_bytes // self.cache.token_bytes, self.context_window)
         return self.kept_tokens
-
-    def _slots(self, rows: int) -> int:
-        """Slots grow by doubling: growing copies all that is stored."""
-        return min(self.max_batch, 1 << (rows - 1).bit_length())
 
 
 def _padded(values: Sequence[int], width: int) -> list[int]:

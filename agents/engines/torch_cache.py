@@ -30,8 +30,15 @@ def round_up(count: int, block: int = _BLOCK) -> int:
 class SlotCache(Cache):
     """What the model's forward writes to and attends over. Say with `aim` where the next forward's rows lie, then run it."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 2**30, window: int = 2**30, budget: int = 2**60) -> None:
+        """
+        Args:
+            most: sequences there will ever be.
+            window: tokens of the longest of them.
+            budget: slots times capacity never exceed it, unless what is asked for does.
+        """
         super().__init__(layers=[])
+        self._most, self._window, self._budget = most, window, budget
         self.slots = 0
         self.capacity = 0
         self._stores: list[tuple[Tensor, Tensor]] = []
@@ -43,13 +50,20 @@ class SlotCache(Cache):
         self._bases: dict[tuple[int, int, int], Tensor] = {}
 
     def reserve(self, slots: int, columns: int) -> None:
-        """Make room for `slots` sequences of `columns` tokens; what is stored stays. Columns grow by half: growing copies all."""
+        """Make room for `slots` sequences of `columns` tokens; what is stored of so much stays.
+
+        Growing copies all, so slots double and columns grow by half, where there is room for it.
+        """
         if slots <= self.slots and columns <= self.capacity:
             return
-        if columns > self.capacity:
-            self.capacity = round_up(max(columns, self.capacity + self.capacity // 2))
-        self.slots = max(slots, self.slots)
-        self._stores = [(self._grown(keys), self._grown(values)) for keys, values in self._stores]
+        if columns > self.capacity or slots * self.capacity > self._budget:
+            room = self._budget // slots // _BLOCK * _BLOCK
+            half_more = min(self.capacity + self.capacity // 2, self._window, room)
+            self.capacity = round_up(max(columns, half_more))
+        doubled = min(max(self.slots, 1 << (slots - 1).bit_length()), self._most)
+        self.slots = max(slots, min(doubled, self._budget // self.capacity))
+        for layer, (keys, values) in enumerate(self._stores):  # the old ones go one by one: never all of both at once
+            self._stores[layer] = (self._grown(keys), self._grown(values))
         self._bases.clear()
 
     def aim(self, first: int, positions: Tensor, columns: int) -> None:
@@ -124,7 +138,8 @@ class SlotCache(Cache):
 
     def _grown(self, old: Tensor) -> Tensor:
         new = self._empty(old)
-        new[: old.shape[0], :, : old.shape[2]] = old
+        slots, columns = min(len(old), self.slots), min(old.shape[2], self.capacity)
+        new[:slots, :, :columns] = old[:slots, :, :columns]
         return new
 
 

@@ -15,6 +15,7 @@ from tests.trainers.test_forward import MODELS, V
 from tests.trainers.test_learner import gradients, policy, sampled_by
 from turnwise.errors import ConfigError, UnknownName, Unsupported
 from turnwise.trainers import recipe as recipes
+from turnwise.trainers import tree_packing
 from turnwise.trainers.advantages.grpo import GRPO
 from turnwise.trainers.advantages.token_gae import TokenGAE
 from turnwise.trainers.batch import Batch, collate
@@ -101,6 +102,27 @@ def test_the_numbers_are_those_of_rows(name: str, temperature: float):
     inside = torch.arange(16) < lengths[:, None]
     # these norms compute in float32 whatever they are given
     assert torch.allclose(tree.hidden(tokens, lengths)[inside], rows.hidden(tokens)[inside], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "llama"])
+def test_rows_too_long_for_a_mask_need_none(name: str, monkeypatch: pytest.MonkeyPatch):
+    model = MODELS[name]().double()
+    tokens = siblings([12, 12, 9, 9, 3, 0], 16)
+    mask = every_second(tokens)
+    want = gradients_of(TreeForward(model), tokens, mask)
+    monkeypatch.setattr(tree_packing, "_MASK", 0)
+    forest = plant(tokens, torch.full((6,), 16))
+    assert all(b.mask is None for b in forest.branches) and not all(bool(b.real.all()) for b in forest.branches)
+    for got, same in zip(gradients_of(TreeForward(model), tokens, mask), want, strict=True):
+        assert torch.allclose(got, same, atol=1e-10, rtol=0)
+
+
+def gradients_of(forward: Forward, tokens: Tensor, mask: Tensor) -> list[Tensor]:
+    """Log-probabilities, entropies and what a sum of them makes of the parameters."""
+    forward.model.zero_grad()
+    logp, entropy = forward(tokens, mask)
+    (logp + entropy).sum().backward()
+    return [logp.detach(), entropy.detach(), *(p.grad.clone() for p in forward.model.parameters() if p.grad is not None)]
 
 
 def test_each_token_goes_through_the_model_once():

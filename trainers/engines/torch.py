@@ -19,7 +19,15 @@ class Torch:
 
     max_batch: int = 0
     """Most sequences decoded together; 0 is the recipe's concurrency."""
+    cache_tokens: int = 0
+    """Most tokens whose keys and values are there for decoding, and again as many for conversations between turns: what makes the
+    engine's memory the same for conversations of any length. Conversations that do not fit wait. 0 is no bound."""
 
     async def build(self, model: PreTrainedModel, folder: Path, *, concurrency: int, overlaps: bool) -> TorchEngine:
         """An engine that samples while the learner changes its weights needs weights of its own."""
-        return TorchEngine(copy.deepcopy(model) if overlaps else model, max_batch=self.max_batch or concurrency)
+        return TorchEngine(
+            copy.deepcopy(model) if overlaps else model,
+            max_batch=self.max_batch or concurrency,
+            kept_tokens=self.cache_tokens or None,
+            cache_tokens=self.cache_tokens,
+        )

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from turnwise.errors import ConfigError
 from turnwise.trainers.placement import dtype_of, placed
@@ -24,6 +25,15 @@ class Pretrained:
     """"float32" or "bfloat16" (the optimiser then keeps float32 masters of what it trains)."""
     device: str = "cpu"
 
+    def skeleton(self) -> PreTrainedModel:
+        """The model on PyTorch's "meta" device: its shapes, without weights. Raises ConfigError as `build` does."""
+        try:
+            config = AutoConfig.from_pretrained(self.path)
+        except (OSError, ValueError) as error:
+            raise _missing(self.path, error) from error
+        with torch.device("meta"):
+            return cast(PreTrainedModel, AutoModelForCausalLM.from_config(config, dtype=dtype_of(self.dtype))).eval()
+
     def build(self, corpus: Iterable[str], seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """Raises ConfigError if nothing can be loaded from `path`."""
         dtype = dtype_of(self.dtype)
@@ -31,9 +41,13 @@ class Pretrained:
             model = AutoModelForCausalLM.from_pretrained(self.path, dtype=dtype)
             tokenizer = AutoTokenizer.from_pretrained(self.path)
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0][:300]
-            raise ConfigError(
-                f"policy.path: no model can be loaded from {self.path!r}: {reason} "
-                "Give a folder that holds config.json, weights and tokenizer.json, or a hub id while online."
-            ) from error
+            raise _missing(self.path, error) from error
         return placed(cast(PreTrainedModel, model), self.dtype, self.device), tokenizer
+
+
+def _missing(path: str, error: Exception) -> ConfigError:
+    reason = str(error).strip().splitlines()[0][:300]
+    return ConfigError(
+        f"policy.path: no model can be loaded from {path!r}: {reason} "
+        "Give a folder that holds config.json, weights and tokenizer.json, or a hub id while online."
+    )
