@@ -103,6 +103,7 @@ class Learner(Protocol):
 
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+    def close(self) -> None: ...
 
 
 class LocalLearner:
@@ -318,6 +319,9 @@ class LocalLearner:
         if self._reference is not None:
             own = self._reference.model.state_dict()
             self._reference.model.load_state_dict({name: cut(v, own[name]) for name, v in state["reference"].items()})
+
+    def close(self) -> None:
+        """Nothing but memory is held."""
 
 
 @dataclass(slots=True)

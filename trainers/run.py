@@ -30,6 +30,7 @@ from turnwise.errors import ConfigError, LearnerFailure
 from turnwise.seeds import child
 from turnwise.trainers import checkpoint
 from turnwise.trainers.cluster.fleet import launch
+from turnwise.trainers.cluster.learner import RayLearner, Settings
 from turnwise.trainers.cluster.resources import connected
 from turnwise.trainers.concurrency import AIMD, Tuner
 from turnwise.trainers.curve import Point
@@ -235,7 +236,8 @@ async def _steadily(live: Live, state: checkpoint.State | None, wandb: str, unti
     why = ""
     while True:
         try:
-            return await _reinforce(live, state, wandb, until, rollouts, why)
+            with closing(_learner(live)) as learner:
+                return await _reinforce(live, learner, state, wandb, until, rollouts, why)
         except LearnerFailure as error:
             path, why = checkpoint.latest(live.folder / "checkpoints"), str(error)
             died[path.name] += 1
@@ -250,15 +252,24 @@ async def _steadily(live: Live, state: checkpoint.State | None, wandb: str, unti
 def _learner(live: Live) -> Learner:
     """Where gradients happen: `recipe.cluster.learners` says on how many ranks, 0 is this process."""
     recipe = live.recipe
-    return LocalLearner(live.model, update_of(recipe), temperature=recipe.temperature, critic=recipe.critic, seed=recipe.seed)
+    made: dict[str, Any] = {"temperature": recipe.temperature, "critic": recipe.critic, "seed": recipe.seed}
+    if live.fleet is None or not recipe.cluster.learners:
+        return LocalLearner(live.model, update_of(recipe), **made)
+    settings = Settings(update=update_of(recipe), threads=recipe.threads, **made)
+    return RayLearner(live.model, settings, recipe.cluster, live.fleet.shares)
 
 
 async def _reinforce(
-    live: Live, state: checkpoint.State | None, wandb: str, until: int, rollouts: RolloutPool | None, why: str
+    live: Live,
+    learner: Learner,
+    state: checkpoint.State | None,
+    wandb: str,
+    until: int,
+    rollouts: RolloutPool | None,
+    why: str,
 ) -> None:
     """`why` says what the learner died of, if this is not the first one."""
     recipe = live.recipe
-    learner = _learner(live)
     sampler = recipe.sampler.start([(c.id, c.weight, c.difficulty) for c in recipe.env])
     if state is not None:
         learner.load_state_dict(state.learner)
@@ -267,7 +278,7 @@ async def _reinforce(
         for name, size in state.extra["bytes"].items():
             _cut(live.folder / name, size)
     elif recipe.cluster.used:  # somebody may die before there is another checkpoint
-        _save(live, checkpoint.State(0, learner.state_dict(), sampler, _extra(live)))
+        _save(live, learner, checkpoint.State(0, learner.state_dict(), sampler, _extra(live)))
     first = state.step if state else 0
     scene = Scene(engine=live.engine, template=live.template, policy=live.model)
     log = EventLog(live.folder / "events.jsonl")
@@ -300,6 +311,7 @@ async def _reinforce(
                 await _between(live, learner, step)
                 if step.index + 1 == until:
                     break
+    _bring(live, learner)
 
 
 def _pool(live: Live, log: EventLog) -> RolloutPool:
@@ -334,7 +346,7 @@ async def _between(live: Live, learner: Learner, step: Step) -> None:
         await measure(live, "rl", done, settings.curve_tasks, quiet=True)
     if last or done % recipe.checkpoint_every == 0:
         admitted = [pack_admitted(batch) for batch in await step.ahead.pending()]
-        _save(live, checkpoint.State(done, learner.state_dict(), step.sampler, _extra(live), step.rewards, admitted))
+        _save(live, learner, checkpoint.State(done, learner.state_dict(), step.sampler, _extra(live), step.rewards, admitted))
 
 
 def _extra(live: Live) -> dict[str, Any]:
@@ -344,7 +356,16 @@ def _extra(live: Live) -> dict[str, Any]:
     return {"points": [asdict(p) for p in live.points], "success": live.success, "bytes": sizes}
 
 
-def _save(live: Live, state: checkpoint.State) -> None:
+def _bring(live: Live, learner: Learner) -> None:
+    """The learner's weights into `live.model`, where that is not the learner's own."""
+    if live.fleet is not None and live.recipe.cluster.learners:
+        own = live.model.state_dict()
+        for name, tensor in learner.weights().items():
+            own[name].copy_(tensor)
+
+
+def _save(live: Live, learner: Learner, state: checkpoint.State) -> None:
+    _bring(live, learner)
     checkpoint.save(live.folder / "checkpoints", live.model, live.tokenizer, state)
 
 
