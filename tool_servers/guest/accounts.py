@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import stat
 import time
@@ -21,6 +22,8 @@ _END_S = 20.0
 """A killed process needs the processor once more, and on a full machine its group waits for it."""
 _LAST_BREATH_S = 0.02
 _LOOK_S, _FIRST_LOOK_S, _RARELY_S = 0.02, 0.01, 0.1
+_HURRY_S = 0.002
+"""Between looks while files grow fast where only our looking bounds them."""
 _BURST_MS, _SHARE, _DEBT_MS = 8.0, 0.025, 500.0
 """CPU for which a session is one among equals: so much at a time, growing again by this share of a core; beyond that it owes what
 it used, at most so much."""
@@ -61,6 +64,8 @@ class Accounts:
         self._seen: list[tuple[Process, str]] = []
         """Processes of the family with their mount namespace, and until when that is good."""
         self._seen_until = 0.0
+        self._files, self._files_at, self._fills_s = 0, 0.0, math.inf
+        """Files in the folder, when they were counted, and in how many seconds there are too many if it goes on like that."""
         self._credit_ms, self._used_ms, self._counted_at = _BURST_MS, -1.0, 0.0
         """What is left of the burst, and the CPU and time when that was so."""
         self._reaped_ms = 0.0
@@ -99,6 +104,10 @@ class Accounts:
         if self._folder is None:
             return None
         used, files = _disk_used(self._folder, bounds.inodes)
+        now = time.monotonic()
+        grown, room, ago_s = files - self._files, max(0, bounds.inodes - files), now - self._files_at
+        self._fills_s = ago_s * room / grown if grown > 0 else math.inf
+        self._files, self._files_at = files, now
         if used + more + sum(self._removed(pid) for pid in pids) > bounds.disk_mb << 20:
             return "disk", "error"
         return ("inodes", "error") if files > bounds.inodes else None
@@ -125,13 +134,17 @@ class Accounts:
     def begin(self, member: Member) -> None:
         """A call: what is small goes before what has become large."""
         member.looked, member.look_s = time.monotonic(), _FIRST_LOOK_S if self._counted else _LOOK_S
+        if self._folder is not None:
+            member.look_s, self._files_at = _FIRST_LOOK_S / 2, member.looked
         if self._counted:
             member.total_ms = self._cpu(member, []) or member.total_ms
         self._set_pace()
 
     def went_on(self, member: Member) -> None:
         """It was looked at, and no limit is passed. Where the kernel holds the limits, the next look has time."""
-        if self._counted:
+        if self._folder is not None:
+            member.look_s = max(_HURRY_S, min(self._fills_s, _LOOK_S))
+        elif self._counted:
             member.look_s = min(2 * member.look_s, _RARELY_S)
         if member.call and member.looked > member.call.started + _HELD_S and self.starves(member, member.call):
             self.help(member)
