@@ -7,6 +7,7 @@ import inspect
 import sys
 from typing import Any
 
+from turnwise.trainers.memory import described
 from turnwise.trainers.pool import Budget
 from turnwise.trainers.recipe import Recipe
 
@@ -14,7 +15,7 @@ __all__ = ["explain"]
 
 
 def explain(recipe: Recipe) -> str:
-    """Plain text, one paragraph a slot."""
+    """Plain text, one paragraph a slot, then the memory that it takes."""
     envs = "; ".join(
         f"{c.id} (weight {c.weight:g}, difficulty {', '.join(map(str, c.difficulty)) or 'default'}"
         + (f", {_settings_of(c.kwargs)})" if c.kwargs else ")")
@@ -56,7 +57,7 @@ def explain(recipe: Recipe) -> str:
             f"warm-start     {warm.demonstrations} episodes of {warm.teacher}, {warm.epochs:g} epoch(s), "
             f"{warm.batch_size} a step\n               {_component(warm.optimizer)}",
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", described(recipe)])
 
 
 def _cluster(recipe: Recipe) -> str:

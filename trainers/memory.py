@@ -18,6 +18,8 @@ from functools import partial
 from typing import Any, cast
 
 import torch
+from rich.console import Console
+from rich.text import Text
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
@@ -32,7 +34,7 @@ from turnwise.trainers.masters import Masters
 from turnwise.trainers.recipe import Recipe
 from turnwise.trainers.recomputing import recomputed
 
-__all__ = ["Part", "Plan", "memory_plan"]
+__all__ = ["Part", "Plan", "announce", "described", "free_bytes", "memory_plan"]
 
 _ATTENTION = "turnwise_plan"
 _TOKEN_BYTES = 400
@@ -81,7 +83,8 @@ class Plan:
         if self.free and size > self.free:
             names, free = ", ".join(part.name for part in fixed), f"{_amount(self.free)} are free on {self.device}"
             raise ConfigError(
-                f"policy: {names} take {_amount(size)}, but {free}; train adapters ([lora]), a smaller policy, or several learners ([cluster])."
+                f"policy: {names} take {_amount(size)}, but {free}; "
+                "train adapters ([lora]), a smaller policy, or with several learners (cluster.learners)."
             )
 
     def __str__(self) -> str:
@@ -120,6 +123,27 @@ def memory_plan(recipe: Recipe) -> Plan | None:
     return Plan(tuple(part for part in parts if part.size), device, free_bytes(device))
 
 
+def described(recipe: Recipe) -> str:
+    """The plan and its warning as text; where there is none, why."""
+    try:
+        plan = memory_plan(recipe)
+    except ConfigError as error:
+        return f"memory: unknown. {error}"
+    if plan is None:
+        return f"memory: unknown. {type(recipe.policy).__name__} has no method `skeleton` that gives the model without weights."
+    return f"{plan}\n{plan.warning}".rstrip()
+
+
+def announce(recipe: Recipe, console: Console) -> None:
+    """Print the plan. Raises ConfigError where a run cannot even begin."""
+    plan = memory_plan(recipe)
+    if plan is not None:
+        console.print(Text(str(plan)))
+        if plan.warning:
+            console.print(Text(plan.warning, "yellow"))
+        plan.check()
+
+
 def _learner(recipe: Recipe, model: PreTrainedModel, context: int) -> list[Part]:
     trained = [p for p in model.parameters() if p.requires_grad]
     weights = _bytes(model.state_dict(keep_vars=True).values())
@@ -135,11 +159,11 @@ def _learner(recipe: Recipe, model: PreTrainedModel, context: int) -> list[Part]
     size = int(cast(Any, model.config).hidden_size)
     narrow = "activation_checkpointing = true, or a lower max_tokens"
     gradients = _bytes(masters.of(trained)) + (_bytes(trained) if held else 0)
-    episodes = recipe.tasks_per_step * recipe.rollout.size
+    episodes, ranks = recipe.tasks_per_step * recipe.rollout.size, max(1, recipe.cluster.learners)
+    weights, gradients, held, states = (size // ranks for size in (weights, gradients, held, states))
+    share = f"; one of {ranks} learners" if ranks > 1 else ""
     return [
-        Part(
-            "weights", weights, f"{count / 1e6:.1f} M parameters, {str(model.dtype).removeprefix('torch.')}", "[lora], bfloat16"
-        ),
+        Part("weights", weights, f"{count / 1e6:.1f} M parameters, {str(model.dtype).removeprefix('torch.')}{share}", "bfloat16"),
         Part("gradients", gradients, f"of {sum(p.numel() for p in trained) / 1e6:.1f} M that are trained", "[lora]"),
         Part("optimiser", held + states, "its states" + (", and float32 masters" if held else ""), "[lora]"),
         Part("reference", weights if recipe.kl else 0, "the policy at the start, for the KL penalty", "kl = 0"),

@@ -41,6 +41,7 @@ from turnwise.trainers.learner import Learner, LocalLearner, Update
 from turnwise.trainers.live import Live, limits_of, progress, worlds_of
 from turnwise.trainers.logbook import Logbook, read_metrics
 from turnwise.trainers.lora import with_adapters
+from turnwise.trainers.memory import announce
 from turnwise.trainers.monitor import alarms
 from turnwise.trainers.policies.pretrained import Pretrained
 from turnwise.trainers.policies.scratch import Scratch
@@ -109,6 +110,7 @@ async def run(
     disable_progress_bar()  # transformers' own, which would cut through ours
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
+    announce(recipe, console)
     async with AsyncExitStack() as parts:
         if recipe.cluster.used:
             parts.enter_context(connected(recipe.cluster.address, console.print))

@@ -1,12 +1,15 @@
 """The plan printed before a run: its bytes are those that the trainer and the engine then have."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from rich.console import Console
 from transformers import PreTrainedModel
 
 from turnwise.agents.engine import Sampling
@@ -16,6 +19,7 @@ from turnwise.trainers import memory
 from turnwise.trainers.advantages.grpo import GRPO
 from turnwise.trainers.allocations import Allocations
 from turnwise.trainers.batch import collate
+from turnwise.trainers.explain import explain
 from turnwise.trainers.learner import LocalLearner
 from turnwise.trainers.lora import with_adapters
 from turnwise.trainers.memory import Part, Plan, memory_plan
@@ -143,6 +147,12 @@ def test_the_engines_cache_is_as_large_as_planned(settings: list[str]):
     assert 0 < batch.sessions.tokens * batch.cache.token_bytes <= plan["between turns"]
 
 
+def test_several_learners_share_what_they_train():
+    one, two = sizes(loads(POLICY)), sizes(loads(POLICY, ["cluster.learners=2"]))
+    assert all(2 * two[name] == one[name] for name in ("weights", "gradients", "optimiser"))
+    assert two["activations"] == one["activations"]
+
+
 def test_rollouts_ahead_need_a_second_copy_of_the_weights():
     recipe = loads(POLICY, ["schedule=asynchronous"])
     assert sizes(recipe)["engine's weights"] == sizes(recipe)["weights"]
@@ -180,4 +190,28 @@ def test_a_policy_that_does_not_say_what_it_looks_like_has_no_plan():
     class Own:
         pass
 
-    assert memory_plan(replace(loads(POLICY), policy=cast(Any, Own()))) is None
+    recipe = replace(loads(POLICY), policy=cast(Any, Own()))
+    assert memory_plan(recipe) is None and "Own has no method `skeleton`" in memory.described(recipe)
+
+
+def test_explaining_a_recipe_ends_with_the_plan_even_where_there_is_none():
+    assert "memory on cpu, at most\n  weights" in explain(loads(POLICY))
+    absent = loads(POLICY, ["policy={name='pretrained', path='/nowhere/at/all'}"])
+    assert "memory: unknown. policy.path: no model can be loaded" in explain(absent)
+
+
+def free_of(size: int) -> Callable[[str], int]:
+    return lambda device: size
+
+
+def test_a_run_prints_its_plan_and_does_not_begin_what_cannot_fit(monkeypatch: pytest.MonkeyPatch):
+    out = StringIO()
+    console = Console(file=out, width=200)
+    memory.announce(loads(POLICY), console)
+    assert "in all" in out.getvalue() and "memory: the plan" not in out.getvalue()
+    monkeypatch.setattr(memory, "free_bytes", free_of(5_000_000))
+    memory.announce(loads(POLICY), console)
+    assert "memory: the plan needs up to" in out.getvalue()
+    monkeypatch.setattr(memory, "free_bytes", free_of(1000))
+    with pytest.raises(ConfigError, match="train adapters"):
+        memory.announce(loads(POLICY), console)

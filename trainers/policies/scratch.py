@@ -14,7 +14,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from turnwise.trainers.placement import dtype_of, placed
+from turnwise.trainers.placement import placed
 
 __all__ = ["Scratch"]
 
@@ -58,7 +58,7 @@ class Scratch:
     def skeleton(self) -> PreTrainedModel:
         """The model on PyTorch's "meta" device: its shapes at the largest vocabulary, without weights."""
         with torch.device("meta"):
-            return Qwen3ForCausalLM(self.config(self.vocabulary)).to(dtype_of(self.dtype)).eval()
+            return placed(Qwen3ForCausalLM(self.config(self.vocabulary)).eval(), self.dtype, "meta")
 
     def config(self, vocabulary: int) -> Qwen3Config:
         """The architecture for that many tokens."""
