@@ -7,25 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from turnwise.envs.miniwob.experts_drawing import DRAWING
+from turnwise.envs.miniwob.experts_flights import FLIGHTS
 from turnwise.envs.miniwob.experts_moving import MOVING
 from turnwise.envs.miniwob.experts_pointing import POINTING
 from turnwise.envs.miniwob.experts_typing import TYPING
 
 __all__ = ["EXPERTS", "LEVELS", "expert_script"]
 
-EXPERTS: Mapping[str, str] = dict(sorted({**POINTING, **TYPING, **MOVING}.items()))
+EXPERTS: Mapping[str, str] = dict(sorted({**POINTING, **TYPING, **MOVING, **DRAWING, **FLIGHTS}.items()))
 _BY_LEVEL = {
     1: """
         buy-ticket click-button click-color click-dialog click-dialog-2 click-link click-shape click-tab click-tab-2-easy
-        click-test click-test-2 click-test-transfer click-widget count-shape drag-items email-inbox-delete
-        email-inbox-important focus-text focus-text-2 grid-coordinate identify-shape unicode-test
+        click-tab-2-medium click-test click-test-2 click-test-transfer click-widget count-shape count-sides drag-items
+        drag-items-grid email-inbox-delete email-inbox-important focus-text focus-text-2 grid-coordinate identify-shape
+        unicode-test
     """,
     2: """
         choose-list click-button-sequence click-collapsible click-collapsible-2 click-collapsible-2-nodelay
         click-collapsible-nodelay click-menu click-option click-pie click-tab-2 click-tab-2-hard copy-paste copy-paste-2
-        drag-box drag-circle drag-single-shape draw-line enter-date enter-text enter-text-2 enter-text-dynamic enter-time
-        find-greatest find-word highlight-text highlight-text-2 navigate-tree read-table resize-textarea scroll-text
-        scroll-text-2 simple-algebra simple-arithmetic text-transform visual-addition
+        drag-box drag-circle drag-single-shape draw-circle draw-line enter-date enter-text enter-text-2 enter-text-dynamic
+        enter-time find-greatest find-word highlight-text highlight-text-2 navigate-tree read-table resize-textarea
+        scroll-text scroll-text-2 simple-algebra simple-arithmetic text-transform use-colorwheel use-colorwheel-2
+        visual-addition
     """,
     3: """
         button-delay choose-date-easy click-checkboxes click-menu-2 click-scroll-list drag-shapes drag-sort-numbers
@@ -34,17 +38,18 @@ _BY_LEVEL = {
         use-slider
     """,
     4: """
-        choose-date-medium click-checkboxes-soft click-checkboxes-transfer email-inbox email-inbox-forward
+        choose-date-medium click-checkboxes-soft click-checkboxes-transfer daily-calendar email-inbox email-inbox-forward
         email-inbox-forward-nl email-inbox-forward-nl-turk email-inbox-reply form-sequence generate-number login-user-popup
-        multi-layouts multi-orderings odd-or-even order-food phone-book search-engine terminal use-slider-2
+        multi-layouts multi-orderings odd-or-even order-food phone-book search-engine terminal text-editor use-slider-2
     """,
     5: """
-        ascending-numbers book-flight book-flight-nodelay choose-date choose-date-nodelay click-checkboxes-large click-shades
-        drag-shapes-2 guess-number number-checkboxes social-media-all stock-market use-spinner
+        ascending-numbers book-flight book-flight-nodelay chase-circle choose-date choose-date-nodelay
+        click-checkboxes-large click-shades drag-cube drag-shapes-2 guess-number hot-cold moving-items number-checkboxes
+        simon-says social-media-all stock-market use-spinner
     """,
 }
 LEVELS: Mapping[int, Sequence[str]] = {level: tuple(names.split()) for level, names in _BY_LEVEL.items()}
-"""The pages by how many steps their experts take: 1, 2, about 3, about 4, more."""
+"""The pages by how many steps their experts take: 1, 2, about 3, about 4, more; all that they always earn 1 on, but flights."""
 
 _KIT = r"""
   const squeeze = words => (words ?? "").replace(/\s+/g, " ").trim(), squash = words => words.replace(/\s+/g, "");

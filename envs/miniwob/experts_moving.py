@@ -34,6 +34,19 @@ _INTO = r"""
   const put = (e, [to_x, to_y]) => { const [x, y] = middle(e); return call('drag_at', {x, y, to_x, to_y}); };"""
 
 MOVING = {
+    "daily-calendar": r"""
+  const [, many, unit, name, from, half] = /a ([\d.]+) (mins|hours?) event named "(\w+)", between (\d+)(AM|PM)/.exec(q);
+  const form = one('#create-event'), size = unit === 'mins' ? many / 30 : many * 2;
+  if (form) return type(one('#event-name'), name) || click(one('.create', form));
+  const start = 2 * (Number(from) % 12 + (half === 'PM' ? 12 : 0)), area = one('#area'), [left, top] = [box(area).x, box(area).y];
+  const taken = all('.event').map(e => [Math.round((e.offsetTop - 4) / 20.42), Number(e.dataset.duration)]);
+  const free = at => taken.every(([from, many]) => at + size <= from || from + many <= at);
+  const at = [...Array(9 - size).keys()].map(i => start + i).find(free), rows = all('.half-hour');
+  const ends = [rows[at], rows[at + size - 1]], far = box(ends[0]).top - top - 60;
+  if (Math.abs(far) > 20 && area.scrollTop + far > 0) return call('scroll', {pixels: Math.round(far), mark: mark(area)});
+  const x = box(one('.event')).x - 1.6, [y, last] = ends.map(e => middle(e)[1]);
+  const shows = top - area.scrollTop + at * 20.42 + 4 + size * 10;  // where the new event lies: let go there
+  return call('drag_at', {x, y, to_x: left + 70, to_y: shows, through: [[x, y + 2], [x, last + 2]]});""",
     "drag-box": """
   if (smallBoxContained()) return submit();
   const [x, y] = middle(one('#draggableSmall')), [to_x, to_y] = middle(one('#draggableLarge'));
@@ -45,6 +58,15 @@ MOVING = {
   const place = /(\d)\w\w position/.exec(how);
   const to = place ? Number(place[1]) - 1 : /top/.test(how) ? 0 : /bottom/.test(how) ? n - 1 : from + (/down/.test(how) ? 1 : -1);
   return onto(from, to);""",
+    "drag-items-grid": r"""
+  const items = all('#sortable li'), [, name, how] = /Drag (\S+) to the (.*)\.$/.exec(q) ?? /Drag (\S+) (.*) by one\.$/.exec(q);
+  const from = items.findIndex(e => text(e) === name), step = {up: -3, down: 3, left: -1, right: 1}[how];
+  const place = ['top left', 'top center', 'top right', 'center left', 'center', 'center right', 'bottom left', 'bottom center',
+    'bottom right'].indexOf(how);
+  const to = step ? from + step : place, [x, y] = middle(items[from]), [to_x, to_y] = middle(items[to]);
+  const ahead = [to_x + 6 * Math.sign(to_x - x), to_y + 6 * Math.sign(to_y - y)];
+  const through = [to_x > x && to_y < y ? [ahead[0], y] : [to_x, to_y]];  // the last stretch decides on which side it lands
+  return call('drag_at', {x, y, to_x: ahead[0], to_y: ahead[1], through});""",
     "drag-shapes": _INTO
     + r"""
   const kind = kinds[/(rectangles|circles|triangles)/.exec(q)[1]], home = one('#shape-container');

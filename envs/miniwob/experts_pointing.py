@@ -26,6 +26,9 @@ _CHECKBOXES = """
 _COLLAPSIBLE_LINK = """
   const link = all('#area span.alink').find(e => text(e) === said[0]), part = link.closest('.ui-accordion-content');
   return click(shown(link) ? link : part.previousElementSibling);"""
+_PIE = """
+  const item = all('tspan').find(e => text(e) === said[0]);
+  return box(item).width > 2 ? click(item.parentElement) : click(one('#wheelnav-divWheel-spreader'));"""
 _SHAPES = r"""
   const of = e => e.tagName === 'text' ? (/\d/.test(text(e)) ? ['digit', text(e)] : ['letter', text(e)])
     : ['shape', {rect: 'rectangle', circle: 'circle', polygon: 'triangle'}[e.tagName]];
@@ -80,9 +83,8 @@ POINTING = {
     "click-option": r"""
   const name = /^Select (.*) and click Submit/.exec(q)[1], label = all('#area label').find(e => text(e) === name);
   return tick(one('input', label)) || submit();""",
-    "click-pie": """
-  const item = all('tspan').find(e => text(e) === said[0]);
-  return box(item).width > 2 ? click(item.parentElement) : click(one('#wheelnav-divWheel-spreader'));""",
+    "click-pie": _PIE,
+    "click-pie-nodelay": _PIE,
     "click-shades": r"""
   const name = /shades of (\w+)/.exec(q)[1], left = all('#area span').filter(e => e.dataset.color === name && !e.className);
   return click(left[0] ?? one('#submit'));""",
@@ -93,6 +95,9 @@ POINTING = {
     "click-tab-2": _LINK_IN_TABS,
     "click-tab-2-easy": _LINK_IN_TABS,
     "click-tab-2-hard": _LINK_IN_TABS,
+    "click-tab-2-medium": """
+  const link = all('#area span.alink').find(e => text(e) === said[0]);
+  return click(link ?? one('a[href="#tabs-2"]'));""",
     "click-test": "return click(one('#area button'));",
     "click-test-2": r"return click(named('button', /button (\w+)/.exec(q)[1]));",
     "click-test-transfer": r"return click(named('button', /button (\w+)/.exec(q)[1]));",

@@ -133,6 +133,23 @@ TYPING = {
   const line = listed === undefined ? 'ls' : `rm ${file}`;
   if (shows === line) return press('Enter');
   return shows ? press('Backspace') : call('type', {text: line, mark: mark(one('#terminal-target'))});""",
+    "text-editor": r"""
+  const [what, look] = all('#query .bold').map(text), page = one('.ql-editor'), words = text(page);
+  const wanted = what === 'everything' ? words : what, colour = COLOR_MAP[look]?.[0];
+  const done = op => colour ? op.attributes?.color === colour : op.attributes?.[ACTION_KEY[look]];
+  if (editor.getContents().ops.some(done)) return submit();
+  const item = one(`.ql-picker-item[data-value="${colour}"]`);
+  if (shown(item)) return click(item);
+  if (squeeze(String(getSelection())) !== wanted) {
+    if (document.activeElement !== page) return click(page);
+    const range = document.createRange(), walk = document.createTreeWalker(page, NodeFilter.SHOW_TEXT), part = walk.nextNode();
+    const at = ` ${part.data} `.indexOf(` ${wanted} `);
+    range.setStart(part, at);
+    range.setEnd(part, at + wanted.length);
+    const [a, b] = [range.getClientRects()[0], [...range.getClientRects()].at(-1)];
+    return call('drag_at', {x: a.left + 1, y: a.top + a.height / 2, to_x: b.right - 1, to_y: b.top + b.height / 2});
+  }
+  return click(one(colour ? '.ql-color .ql-picker-label' : '.ql-' + ACTION_KEY[look]));""",
     "text-transform": "return type(one('#tt'), text(one('#captcha'))) || submit();",
     "use-autocomplete": _COMPLETE,
     "use-autocomplete-nodelay": _COMPLETE,

@@ -8,8 +8,9 @@ drawings kind, colours and place. One clicks, types, presses keys, selects, drag
 What a page paints on a canvas or as an image is in no text; `image=True` shows it.
 
 Time: the page's clock stands still while one thinks. An action moves it by `step_ms`, `wait` by what it is told; what could not
-be done takes no time. So the time limits of the pages (7 to 60 s) are limits of the number of actions, a reward that decays in
-time decays with each action, and the same seed and actions give the same bytes. Timers, animations and dates run on that clock.
+be done takes no time, and while a button is held down each move of the pointer takes 16 ms. So the time limits of the pages (7 to
+60 s) are limits of the number of actions, a reward that decays in time decays with each action, and the same seed and actions
+give the same bytes. Timers, animations and dates run on that clock.
 
 Rewards are what the page's script says, from -1 to 1 and only at the end: the raw one (WOB_RAW_REWARD_GLOBAL) or, with
 `decay=True`, the one that falls with time (WOB_REWARD_GLOBAL). A page whose time is over says -1; a page that was left is -1
@@ -25,15 +26,17 @@ The level is how long the expert's way is. Without `tasks`, episodes are of thes
 
     level 1
     buy-ticket click-button click-color click-dialog click-dialog-2 click-link click-shape click-tab click-tab-2-easy
-    click-test click-test-2 click-test-transfer click-widget count-shape drag-items email-inbox-delete
-    email-inbox-important focus-text focus-text-2 grid-coordinate identify-shape unicode-test
+    click-tab-2-medium click-test click-test-2 click-test-transfer click-widget count-shape count-sides drag-items
+    drag-items-grid email-inbox-delete email-inbox-important focus-text focus-text-2 grid-coordinate identify-shape
+    unicode-test
 
     level 2
     choose-list click-button-sequence click-collapsible click-collapsible-2 click-collapsible-2-nodelay
     click-collapsible-nodelay click-menu click-option click-pie click-tab-2 click-tab-2-hard copy-paste copy-paste-2
-    drag-box drag-circle drag-single-shape draw-line enter-date enter-text enter-text-2 enter-text-dynamic enter-time
-    find-greatest find-word highlight-text highlight-text-2 navigate-tree read-table resize-textarea scroll-text
-    scroll-text-2 simple-algebra simple-arithmetic text-transform visual-addition
+    drag-box drag-circle drag-single-shape draw-circle draw-line enter-date enter-text enter-text-2 enter-text-dynamic
+    enter-time find-greatest find-word highlight-text highlight-text-2 navigate-tree read-table resize-textarea
+    scroll-text scroll-text-2 simple-algebra simple-arithmetic text-transform use-colorwheel use-colorwheel-2
+    visual-addition
 
     level 3
     button-delay choose-date-easy click-checkboxes click-menu-2 click-scroll-list drag-shapes drag-sort-numbers
@@ -42,19 +45,20 @@ The level is how long the expert's way is. Without `tasks`, episodes are of thes
     use-slider
 
     level 4
-    choose-date-medium click-checkboxes-soft click-checkboxes-transfer email-inbox email-inbox-forward
+    choose-date-medium click-checkboxes-soft click-checkboxes-transfer daily-calendar email-inbox email-inbox-forward
     email-inbox-forward-nl email-inbox-forward-nl-turk email-inbox-reply form-sequence generate-number login-user-popup
-    multi-layouts multi-orderings odd-or-even order-food phone-book search-engine terminal use-slider-2
+    multi-layouts multi-orderings odd-or-even order-food phone-book search-engine terminal text-editor use-slider-2
 
     level 5
-    ascending-numbers book-flight book-flight-nodelay choose-date choose-date-nodelay click-checkboxes-large click-shades
-    drag-shapes-2 guess-number number-checkboxes social-media-all stock-market use-spinner
+    ascending-numbers book-flight book-flight-nodelay chase-circle choose-date choose-date-nodelay
+    click-checkboxes-large click-shades drag-cube drag-shapes-2 guess-number hot-cold moving-items number-checkboxes
+    simon-says social-media-all stock-market use-spinner
 
-The others are played by name, and have no expert. On `bisect-angle circle-center find-midpoint right-angle` whole pixels earn a
-little less than 1; on `click-pie-nodelay click-tab-2-medium` some seeds cannot be solved, by anybody; `hover-shape` ends by its
-time limit alone, with -1; `chase-circle moving-items` pay for how long and how many. The rest has nobody's script yet:
-`count-sides daily-calendar drag-cube drag-items-grid draw-circle hot-cold simon-says text-editor tic-tac-toe use-colorwheel
-use-colorwheel-2 flight.AA flight.Alaska flight.Alaska-auto flight.Alaska-auto-medium`.
+The others are played by name. `flight.AA flight.Alaska flight.Alaska-auto flight.Alaska-auto-medium` are longer and have a
+larger window; their expert earns 1 as well. On `bisect-angle circle-center find-midpoint right-angle` the best whole pixel, which
+the expert finds, earns a little less than 1. On `click-pie-nodelay tic-tac-toe` some seeds cannot be won by anybody: the item
+asked for is the one that is chosen already, the opponent makes no mistake. `hover-shape` ends by its time limit alone, always
+with -1: it is the one page without an expert.
 """
 
 from __future__ import annotations
@@ -179,9 +183,13 @@ class MiniWoB(ToolEnv):
         return self._done("drag", self.page.act("drag", mark, to_mark))
 
     @tool
-    def drag_at(self, x: float, y: float, to_x: float, to_y: float) -> str:
-        """Press on a point of the page, move to another, let go. Selects text, moves what can be moved, draws."""
-        return self._done("drag_at", self.page.act("drag", (x, y), (to_x, to_y)))
+    def drag_at(self, x: float, y: float, to_x: float, to_y: float, through: list[tuple[float, float]] | None = None) -> str:
+        """Press on a point of the page, move to another, let go. Selects text, moves what can be moved, draws.
+
+        Args:
+            through: Points [x, y] to pass on the way; without, straight on.
+        """
+        return self._done("drag_at", self.page.act("drag", (x, y), (to_x, to_y), through or ()))
 
     @tool
     def hover(self, mark: int) -> str:

@@ -49,6 +49,7 @@ _CLOCK = r"""
     }
     now = end;
   };
+  window.addEventListener("mousemove", event => { if (event.buttons) advance(FRAME); }, true);  // dragging takes its time
   const later = ms => new Promise(done => realTimeout(done, ms));
   window.turnwise = {advance, errors, later, frame: () => new Promise(done => realFrame(done))};
 })();
@@ -101,7 +102,8 @@ _READER = r"""
       const style = element.ownerDocument.defaultView.getComputedStyle(element);
       if (style.display === "none" || style.opacity === "0" && tag !== "INPUT") return;
       if (tag === "INPUT" && element.type === "hidden") return;
-      if (tag === "LABEL" && element.control && !listens(element)) {  // it names its control
+      const named = tag === "LABEL" ? element.control : null;
+      if (named?.getClientRects().length && !listens(element)) {  // it names its control
         this.children(element, depth, at, style);
         return;
       }
@@ -177,7 +179,7 @@ _READER = r"""
       } else if (tag === "TEXTAREA" || tag === "INPUT" && !/^(button|submit|reset|checkbox|radio)$/.test(element.type)) {
         said.push(`value=${quote(element.value)}`);
       }
-      if (element.checked === true) said.push("checked");
+      if ((element.checked ?? (tag === "LABEL" && element.control?.checked)) === true) said.push("checked");
       if (element.matches(":disabled")) said.push("disabled");
       if (element.readOnly) said.push("readonly");
       if (element.ownerDocument.activeElement === element) said.push("focused");
@@ -224,6 +226,7 @@ _READER = r"""
 
   Object.assign(window.turnwise, {
     start(seed, mode) {
+      this.seed = seed;
       Math.seedrandom(seed);
       core.setDataMode(mode);
       core.startEpisodeReal();
@@ -256,9 +259,11 @@ _READER = r"""
     markOf: element => elements.indexOf(element) + 1,
     elements: () => elements,
     point(mark) {  // where to click it, scrolled into view if it has to be
-      const element = of(mark);
-      if (!element) return missing(mark);
-      const view = element.ownerDocument.defaultView, hit = () => {
+      const marked = of(mark);
+      if (!marked) return missing(mark);
+      const view = marked.ownerDocument.defaultView, away = marked.getBoundingClientRect().right <= 0;
+      const element = away && marked.labels?.length ? marked.labels[0] : marked;  // many hide the box and show its label
+      const hit = () => {
         for (const box of element.getClientRects()) {
           const left = Math.max(0, box.left), right = Math.min(view.innerWidth, box.right);
           const top = Math.max(0, box.top), bottom = Math.min(view.innerHeight, box.bottom);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -141,8 +141,9 @@ class MiniWoBPage(BrowserPage):
     def _hover(self, place: int | Point) -> str:
         return self._pointed("hover", {"": place})
 
-    def _drag(self, place: int | Point, to: int | Point) -> str:
-        return self._pointed("drag", {"": place, "to_": to})
+    def _drag(self, place: int | Point, to: int | Point, through: Sequence[Point] = ()) -> str:
+        more = {"through": [list(point) for point in through]} if through else {}
+        return self._pointed("drag", {"": place, "to_": to}, **more)
 
     def _type(self, text: str, mark: int | None) -> str:
         if mark is not None:

@@ -27,6 +27,7 @@ def _kind(kind: str, description: str, **more: Any) -> dict[str, Any]:
 _MARK = _kind("integer", "Number in brackets of the element in the last observation.", minimum=1)
 _X = _kind("number", "Pixels from the left of the viewport.", minimum=0)
 _Y = _kind("number", "Pixels from the top of the viewport.", minimum=0)
+_POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
 
 TOOLS: Final[tuple[dict[str, Any], ...]] = (
     _tool("goto", "Open an address.", ("url",), url=_kind("string", "http, https or about:blank.", maxLength=4096)),
@@ -49,6 +50,7 @@ TOOLS: Final[tuple[dict[str, Any], ...]] = (
         to_mark=_MARK,
         to_x=_X,
         to_y=_Y,
+        through=_kind("array", "Points [x, y] to pass on the way.", items=_POINT, maxItems=200),
     ),
     _tool(
         "type",
@@ -188,6 +190,8 @@ def _check(where: str, spec: Mapping[str, Any], value: Any) -> None:
         size, most = len(value), spec.get("maxLength", spec.get("maxItems"))
         if most is not None and size > most:
             raise WrongAction(f"{where} may have a length of {most}, got {size}.")
+        if size < spec.get("minItems", 0):
+            raise WrongAction(f"{where} must have a length of {spec['minItems']}, got {size}.")
     if isinstance(value, list):
         for item in value:
             _check(f"{where}, each item", spec["items"], item)

@@ -177,7 +177,7 @@ class BrowserSession:
             case "hover":
                 await window.hover(_target(given))
             case "drag":
-                await window.drag(_target(given), _target(given, "to_"))
+                await window.drag(_target(given), _target(given, "to_"), [(x, y) for x, y in given.get("through", ())])
             case "type":
                 append, submit = bool(given.get("append")), bool(given.get("submit"))
                 await window.type(given["text"], given.get("mark"), append=append, submit=submit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -124,12 +124,16 @@ class Window:
     async def hover(self, target: int | tuple[float, float]) -> None:
         await self.tab.page.mouse.move(*await self._where(target))
 
-    async def drag(self, start: int | tuple[float, float], end: int | tuple[float, float]) -> None:
-        mouse = self.tab.page.mouse
+    async def drag(
+        self, start: int | tuple[float, float], end: int | tuple[float, float], through: Sequence[tuple[float, float]] = ()
+    ) -> None:
+        mouse, passed = self.tab.page.mouse, [await self._where(point) for point in through]
         await mouse.move(*await self._where(start))
         await mouse.down()
         try:
-            await mouse.move(*await self._where(end), steps=4)
+            for x, y in passed:
+                await mouse.move(x, y)
+            await mouse.move(*await self._where(end), steps=1 if passed else 4)
         finally:
             await mouse.up()
 
