@@ -113,6 +113,7 @@ def lines(path: Path) -> int:
 @contextmanager
 def cluster(out: Path) -> Generator[str]:
     """Two Ray nodes on this machine; the address of the head."""
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(16).hex()}  # these nodes' own
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -128,12 +129,15 @@ def cluster(out: Path) -> Generator[str]:
         ],
         [*common, f"--address={address}"],
     ]
-    with (out / "nodes.log").open("ab") as log:
+    with (out / "nodes.log").open("wb") as log:
         started: list[subprocess.Popen[bytes]] = []
         try:
             for node in nodes:
                 started.append(subprocess.Popen(node, stdout=log, stderr=log, start_new_session=True))
-                time.sleep(15)
+                while (out / "nodes.log").read_text().count("Ray runtime started") < len(started):
+                    if started[-1].poll() is not None:
+                        raise SystemExit(f"a Ray node did not start; see {out / 'nodes.log'}")
+                    time.sleep(0.5)
             yield address
         finally:
             for process in reversed(started):
