@@ -6,10 +6,21 @@ Everything here is linear in the length of the text and knows no mathematics bey
 from __future__ import annotations
 
 import re
+from unicodedata import normalize
 
 from turnwise.envs.math.grading import bare
 
-__all__ = ["components", "extracted", "is_word", "last_box", "plain_text", "split_unit", "symbolic_text", "without_name"]
+__all__ = [
+    "assignments",
+    "components",
+    "extracted",
+    "is_word",
+    "last_box",
+    "plain_text",
+    "split_unit",
+    "symbolic_text",
+    "without_name",
+]
 
 MAX_LENGTH = 160
 """Characters of an expression that is parsed."""
@@ -28,13 +39,34 @@ _SPELLINGS = (
     *((old, new) for old, new in (("\u03c0", r"\pi "), ("\u221e", r"\infty "), ("\u222a", r"\cup "), ("\u2229", r"\cap "))),
     *((old, new) for old, new in (("\u2264", r"\le "), ("\u2265", r"\ge "), ("\u00b0", ""), ("\u00d7", "*"), ("\u00b7", "*"))),
     *((old, new) for old, new in (("\u00b1", r"\pm "), ("\u2205", r"\emptyset "), (r"\varnothing", r"\emptyset"))),
-    *((old, new) for old, new in (("\u00b2", "^2"), ("\u00b3", "^3"), (r"^\circ", ""), (r"^{\circ}", ""), (r"\degree", ""))),
+    *((old, new) for old, new in ((r"^\circ", ""), (r"^{\circ}", ""), (r"\degree", ""), (r"\div", "/"))),
+    *((old, new) for old, new in ((r"\mathrm{i}", "i"), (r"\text{%}", "%"), (r"\log_e", r"\ln "), (r"\log_{e}", r"\ln "))),
+    *((old, new) for old, new in ((r"\{\}", r"\emptyset"), ("{}", r"\emptyset"), ("\u2227", r"\wedge "), ("\u2228", r"\vee "))),
     *((old, new) for old, new in (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\ne "))),
     *((old, new) for old, new in (("pmatrix", "bmatrix"), ("**", "^"), (r"\lvert", "|"), (r"\rvert", "|"))),
 )
 _MARKDOWN = re.compile(r"(\*\*|`)([^*`]+)\1")
 _ROOT = re.compile(r"\u221a\s*(?:\(([^()]*)\)|([0-9]+|[A-Za-z]))")
-_VULGAR = {"\u00bd": "1/2", "\u2153": "1/3", "\u2154": "2/3", "\u00bc": "1/4", "\u00be": "3/4"}
+_VULGAR = {
+    c: normalize("NFKC", c).replace("\u2044", "/")
+    for c in "\u00bd\u2153\u2154\u00bc\u00be\u2155\u2156\u2157\u2158\u2159\u215a\u215b\u215c\u215d\u215e"
+}
+"""Fractions that are one character."""
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\ufe63\uff0d", "-"))
+_RAISED = re.compile("[\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
+_TIMES_TEN = re.compile(r"(?<=[0-9])\s*x\s*(?=10\^)")
+_INFINITY = re.compile(r"(?<![A-Za-z\\])(?:oo|inf)(?![A-Za-z])")
+_ARRAY = re.compile(r"(?:\\left)?\s*[(\[]\s*\\begin\{array\}\s*\{[lcr]*\}(.*)\\end\{array\}\s*(?:\\right)?\s*[)\]]", re.DOTALL)
+_ROWS = re.compile(r"\[\s*(\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])*)\s*\]")
+_MEASURE = re.compile(r"(?<=[0-9)}])\s*(?:\\text\{\s*)?\b(square|sq\.?|cubic|cu\.?)\s+([A-Za-z]+)\b(?:\s*\})?$")
+_EMPTY_TEXT = re.compile(r"\\text\{\s*\}")
+_NEGATIVE = re.compile(r"-\s*\(\s*([^-+(),\s][^-+(),]*)\)")
+_SCALED = re.compile(
+    r"([0-9][0-9,]*(?:\.[0-9]+)?)\s*(?:\\text\{\s*)?\b(thousand|million|billion|trillion)\b(?:\s*\})?", re.IGNORECASE
+)
+_SCALE = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_ASSIGNED = re.compile(r"\s*([A-Za-z](?:_\{?[0-9]\}?)?)=(.+)")
+_CLOCK = re.compile(r"\b([ap])\.\s?m\b\.?", re.IGNORECASE)
 _OVER = re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}")
 _PERCENT = re.compile(r"\s*(?:\\text\{\s*per ?cent\s*\}|\bper ?cent\b)", re.IGNORECASE)
 _ROW_END = re.compile(r"\\\\\s*")
@@ -43,11 +75,12 @@ _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' .-]*")
 _AND = re.compile(r",?\s*\b(?:and|or)\b\s*")
 _NAME = re.compile(
-    r"(?:[A-Za-z]|\([A-Za-z](?:,[A-Za-z])+\)|\\[a-z]+|[A-Za-z]_\{?[0-9a-z]\}?|[A-Za-z]\([a-z]\))\s*(?:=|\\in\b)\s*"
+    r"(?:[A-Za-z]|\([A-Za-z](?:,[A-Za-z])+\)|\\[a-z]+|[A-Za-z]_\{?[0-9a-z]\}?|[A-Za-z]\([A-Za-z0-9]\))\s*(?:=|\\in\b)\s*"
 )
 _UNIT = re.compile(
     r"(?<=[0-9}A-Za-z)%])\s*(?:\\text\{\s*([A-Za-z][A-Za-z. /]*)\s*\}"
-    r"|(?:\s|(?=(?:[cmk]m|[mk]g|ml|ft|lbs?|mph)\b))([A-Za-z][A-Za-z]+(?:[ /][A-Za-z]+)*))"
+    r"|(?:\s|(?=(?:[cmk]m|[mk]g|ml|ft|lbs?|mph|hrs?|mins?|secs?)\b))([A-Za-z][A-Za-z]+(?:[ /][A-Za-z]+)*"
+    r"|(?:[ckm]?m|ft|mi)/[A-Za-z]+))"
     r"\s*(?:\^\{?[23]\}?)?$"
 )
 _SCALES = re.compile(
@@ -70,9 +103,9 @@ _ALIASES = {
     **dict.fromkeys(("usd", "buck"), "dollar"),
 }
 _SPEEDS = {
-    **dict.fromkeys(("mile per hour", "mile/hour", "mile an hour"), "mph"),
-    **dict.fromkeys(("km per hour", "km/h", "km/hour", "kph", "kmh"), "km/h"),
-    **dict.fromkeys(("m per second", "m/s", "m/second"), "m/s"),
+    **dict.fromkeys(("mile per hour", "mile an hour"), "mph"),
+    **dict.fromkeys(("km per hour", "kph", "kmh"), "km/h"),
+    "m per second": "m/s",
 }
 _FUNCTIONS = ("arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp")
 _PLAIN_FUNCTION = re.compile(rf"(?<![A-Za-z\\])({'|'.join(_FUNCTIONS)}|pi|infinity|theta|alpha|beta)(?![A-Za-z])")
@@ -112,17 +145,23 @@ def last_box(text: str) -> str | None:
     return None
 
 
-def plain_text(answer: str) -> str:
-    """The answer in one spelling: no delimiters, no sizes of brackets, one kind of text, matrix, product sign and space."""
-    text = _typed(_ROW_END.sub(r"\\\\", answer.strip()))
+def plain_text(answer: str, *, name: bool = False) -> str:
+    """The answer in one spelling: no delimiters, no sizes of brackets, one kind of text, matrix, product sign and space.
+
+    "x = " before it is left out unless `name` is to stay.
+    """
+    text = _typed(_ROW_END.sub(r"\\\\", _EMPTY_TEXT.sub("", answer).strip().rstrip("\\")))
     for spelling, usual in _SPELLINGS:
         text = text.replace(spelling, usual)
-    text = bare(_without_currency(text), brackets="," not in text)
+    text = text.replace("$", "") if text.count("$") % 2 == 0 else text
+    text = bare(_without_currency(text), brackets="," not in text, name=name)
     text = _without_currency(text)
     whole = _TEXT.fullmatch(text)
-    text = bare(whole[1]) if whole else text
+    text = bare(whole[1], name=name) if whole else text
+    if negative := _NEGATIVE.fullmatch(text):
+        text = f"-{negative[1]}"
     text = re.sub(r",[, ]*", ",", _AND.sub(",", _TEXT.sub(_joins, text)))
-    return re.sub(r"\s*([-+*/^_=(){}\[\],<>|])\s*", r"\1", re.sub(r"\s+", " ", text)).strip()
+    return re.sub(r"\s*([-+*/^_=(){}\[\],<>|])\s*", r"\1", re.sub(r"\s+(?=\\[a-z])|(?<=\s)\s+", "", text)).strip()
 
 
 def _typed(text: str) -> str:
@@ -131,13 +170,35 @@ def _typed(text: str) -> str:
     text = whole[2].strip() if whole else text
     for sign, ratio in _VULGAR.items():
         text = re.sub(f"(?<=[0-9]){sign}", f" {ratio}", text).replace(sign, ratio)
+    text = _RAISED.sub(lambda m: f"^{{{normalize('NFKC', m[0]).replace(chr(0x2212), '-')}}}", text.translate(_DASHES))
+    text = _INFINITY.sub(r"\\infty ", _TIMES_TEN.sub("*", _CLOCK.sub(r"\1m", text)))
+    text = _SCALED.sub(_scaled, text)
+    text = _MEASURE.sub(lambda m: rf" {m[2]}^{'2' if m[1][0] == 's' else '3'}", text)
     text = _ROOT.sub(lambda m: rf"\sqrt{{{m[1] or m[2]}}}", text)
     text = _PERCENT.sub(
         "%", _OVER.sub(r"\\frac{\1}{\2}", f"{{{text}}}" if text.count(r"\over ") == 1 and "{" not in text else text)
     )
+    text = _matrix(text)
     if text.startswith("{") and text.endswith("}") and "," in text and "\\" not in text:
         text = rf"\{{{text[1:-1]}\}}"
     return text.replace("; ", ", ") if "," not in text else text
+
+
+def _scaled(number: re.Match[str]) -> str:
+    """2.5 million as 2500000; with more decimals than that, as it stands."""
+    whole, _, part = number[1].replace(",", "").partition(".")
+    zeros = _SCALE[number[2].casefold()] - len(part)
+    return f"{whole}{part}{'0' * zeros}" if zeros >= 0 else number[0]
+
+
+def _matrix(text: str) -> str:
+    """An array in brackets, or rows as Python writes them, as a matrix."""
+    if array := _ARRAY.fullmatch(text):
+        return rf"\begin{{bmatrix}}{array[1]}\end{{bmatrix}}"
+    if rows := _ROWS.fullmatch(text):
+        lines = [row.replace(",", "&") for row in re.findall(r"\[([^\[\]]*)\]", rows[1])]
+        return r"\begin{bmatrix}" + r"\\".join(lines) + r"\end{bmatrix}"
+    return text
 
 
 def _without_currency(text: str) -> str:
@@ -160,7 +221,7 @@ def split_unit(text: str) -> tuple[str, str]:
     match = _UNIT.search(text)
     if match is None or _SCALES.search(match[0]):
         return text, ""
-    words = (match[1] or match[2]).casefold().replace(".", "").split()
+    words = (match[1] or match[2]).casefold().replace(".", "").replace("/", " per ").split()
     if match[2] and (words[-1] in _FUNCTIONS or not re.search(r"[0-9)}%]\s*$", text[: match.start()])):
         return text, ""
     single = [word[:-1] if word.endswith("s") and len(word) > 2 else word for word in words]
@@ -173,6 +234,13 @@ def without_name(text: str) -> str:
     """The right side of "x = ..." and "x \\in ..."."""
     match = _NAME.match(text)
     return text[match.end() :] if match else text
+
+
+def assignments(answer: str) -> list[tuple[str, str]]:
+    """(name, value) of each part of "x = 1, y = 2", in plain text; empty where it is anything else."""
+    parts = components(plain_text(answer, name=True))[1]
+    found = [_ASSIGNED.fullmatch(part) for part in parts]
+    return [(match[1], match[2]) for match in found if match and "=" not in match[2]] if all(found) else []
 
 
 def components(text: str) -> tuple[str, list[str]]:
@@ -195,7 +263,8 @@ def components(text: str) -> tuple[str, list[str]]:
     parts.append(inner[start:])
     if len(parts) == 1 and around != "{}":
         return "", _signs(text)
-    return around, [part.strip() for part in parts]
+    signed = around in ("", "{}")
+    return around, [one for part in parts for one in (_signs(part) if signed else (part.strip(),))]
 
 
 def _signs(text: str) -> list[str]:
@@ -210,6 +279,7 @@ def symbolic_text(text: str) -> str | None:
     text = re.sub(r"(?<![A-Za-z\\])sqrt\(([^()]*)\)", r"\\sqrt{\1}", text)
     text = re.sub(r"(?<![A-Za-z\\])sqrt([0-9]+)", r"\\sqrt{\1}", text)
     text = _PLAIN_FUNCTION.sub(lambda m: "\\" + {"infinity": "infty"}.get(m[1], m[1]) + " ", text)
+    text = re.sub(r"\^\{(-?)\\frac\{([0-9A-Za-z]+)\}\{([0-9A-Za-z]+)\}\}", r"^{\1\2/\3}", text)
     text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text.replace(r"\frac ", r"\frac"))
     text = re.sub(r"(?<=[0-9)}])\*(?=[A-Za-z(])", "", text)
     text = re.sub(r"(?<=[0-9A-Za-z)}])\*(?=[-0-9A-Za-z(\\])", r"\\cdot ", text)

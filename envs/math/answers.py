@@ -20,13 +20,14 @@ import logging
 import re
 from fractions import Fraction
 from functools import lru_cache
+from math import comb, factorial
 from threading import Lock
 from typing import Any
 
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Expr, Rational
 
-from turnwise.envs.math.answer_text import components, is_word, plain_text, split_unit, symbolic_text, without_name
+from turnwise.envs.math.answer_text import assignments, components, is_word, plain_text, split_unit, symbolic_text, without_name
 from turnwise.envs.math.grading import grade_number, read_number
 from turnwise.envs.math.real_sets import real_set, same_set, says_set
 from turnwise.envs.math.work_limit import TooMuchWork, work_limit
@@ -37,7 +38,7 @@ MAX_ANSWER = 400
 """Characters; a longer answer is wrong without being looked at."""
 MAX_PARTS = 20
 """Of a list, tuple or set."""
-PARSE_CALLS, COMPARE_CALLS = 250_000, 150_000
+PARSE_CALLS, COMPARE_CALLS = 400_000, 150_000
 """Python function calls that reading and comparing may take; about a tenth of a second each at the most."""
 
 # Said once per process about the missing time-outs; `work_limit` is what it asks for.
@@ -45,6 +46,11 @@ logging.getLogger("math_verify").setLevel(logging.ERROR)
 _SCIENTIFIC = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*(?:\\cdot|\\times|\*)\s*10\^\{?(-?[0-9]{1,2})\}?")
 _RELATION = re.compile(r"[<>]|\\[lg]e(?![a-z])")
 _INTERVAL = re.compile(r"[(\[][^,()\[\]]+,[^,()\[\]]+[)\]]")
+_RATIO = re.compile(r"[0-9]+(?:\.[0-9]+)?(?::[0-9]+(?:\.[0-9]+)?)+")
+_MONEY = re.compile(r"\b(?:cents?|euros?|pounds?|yen|rupees?)\b|[\u00a2\u20ac\u00a3\u00a5]")
+_HALF_OF_DAY = re.compile(r"(?<=[0-9])\s*(?:\\(?:text|mathrm)\{)?\s*([ap])\.?\s?m\b", re.IGNORECASE)
+_NAMED_TUPLE = re.compile(r"(?:\\left)?\(\s*([A-Za-z](?:\s*,\s*[A-Za-z])+)\s*(?:\\right)?\)\s*=")
+_COUNT = re.compile(r"([0-9]{1,2})!|\\binom\{([0-9]{1,2})\}\{([0-9]{1,2})\}")
 _MATH_VERIFY = Lock()
 """ANTLR's generated parsers share a mutable cache; one thread at a time."""
 _FIRST = (
@@ -59,6 +65,9 @@ _FIRST = (
         r"\ln(8)",
         r"\sqrt[3]{2}",
     ),
+    *(r"\frac{a^n}{a}", "a^{n-1}", r"\frac{x^{2k}}{x^3}", "|x-1|", r"\log_{10}(x)", "e^{-x^2}", r"\tan^{-1}x", "a_1+a_2"),
+    *(r"2\sin\theta\cos\theta", r"\left(\frac{1}{2}\right)^n", r"\ln|x|+C", "n(n+1)(2n+1)/6", "n!", r"\binom{n}{k}"),
+    r"\begin{bmatrix}1&2\\3&4\end{bmatrix}",
 )
 """Read once before anything is counted: the parser builds its tables while it reads."""
 
@@ -70,19 +79,82 @@ def grade_answer(answer: str, truth: str) -> float:
     said, right = plain_text(answer), plain_text(truth)
     if not said or not right:
         return 0.0
+    named, theirs = assignments(truth), sorted(assignments(answer))
+    if _other_unit(answer, truth) or _out_of_order(answer, truth) or not _same_names(theirs, named):
+        return 0.0
     if said == right:
         return 1.0
+    if named and not any(_unknowns(value) for _, value in named):
+        return float(_same_named(answer, named))
+    if theirs and right.startswith("(") and right.endswith(")"):
+        return float(_same(f"({','.join(value for _, value in theirs)})", right))
+    if _RATIO.fullmatch(said) and _RATIO.fullmatch(right):
+        return float(_same_ratio(said, right))
     if says_set(answer) or says_set(truth):
         mine, theirs = real_set(answer), real_set(truth)
         if mine is not None and theirs is not None:
             return float(same_set(mine, theirs, lambda a, b: _same(plain_text(a), plain_text(b))))
-    return float(_same(said, right))
+    return float(_same(said, right) or _same_equation(answer, truth))
+
+
+def _same_named(answer: str, right: list[tuple[str, str]]) -> bool:
+    """Whether an answer says what "x = 4", "x = -3, x = 7" or "a = 2, b = -1" says, with the names or without them."""
+    values, said = [value for _, value in right], assignments(answer)
+    if len({name.partition("_")[0] for name, _ in right}) == 1:  # several solutions for one unknown: a set
+        theirs = [value for _, value in said] or components(without_name(plain_text(answer)))[1]
+        around = components(without_name(plain_text(answer)))[0]
+        known = {name.partition("_")[0] for name, _ in (*said, right[0])}
+        return around in ("", "{}") and len(known) == 1 and len(theirs) == len(values) and _same_parts(theirs, "", values, "")
+    if said:
+        theirs = dict(said)
+        same_names = theirs.keys() == dict(right).keys() and len(said) == len(right)
+        return same_names and all(_same_part(theirs[name], value) for name, value in right)
+    return _same(without_name(plain_text(answer)), f"({','.join(values)})")
+
+
+def _same_names(said: list[tuple[str, str]], right: list[tuple[str, str]]) -> bool:
+    """Whether no other unknown is named than the one that is asked for; x_1 is an x."""
+    mine, theirs = ({name.partition("_")[0].casefold() for name, _ in named} for named in (right, said))
+    return not mine or not theirs or mine == theirs
+
+
+def _same_equation(answer: str, truth: str) -> bool:
+    """Whether both are the same equation between two or more unknowns, in whatever form."""
+    said, right = plain_text(answer, name=True), plain_text(truth, name=True)
+    return said.count("=") == right.count("=") == 1 and len(_unknowns(right)) > 1 and _same_object(said, right)
+
+
+def _unknowns(text: str) -> set[str]:
+    """The letters in it that are no name of a function or number."""
+    return set(re.findall("[A-Za-z]", re.sub(r"\\[A-Za-z]+|sqrt|pi", " ", text))) - {"e", "i"}
+
+
+def _same_ratio(said: str, right: str) -> bool:
+    a, b = ([Fraction(part) for part in text.split(":")] for text in (said, right))
+    return len(a) == len(b) and 0 not in (a[0], b[0]) and all(x * b[0] == y * a[0] for x, y in zip(a, b, strict=True))
+
+
+def _other_unit(answer: str, truth: str) -> bool:
+    """Whether dollars are asked for and other money is given, or the other half of the day."""
+    halves = [match[1].casefold() for text in (answer, truth) if (match := _HALF_OF_DAY.search(text))]
+    if len(set(halves)) > 1:
+        return True
+    dollars = r"\$" in truth or (truth.lstrip().startswith("$") and truth.count("$") == 1)
+    return dollars and _MONEY.search(answer) is not None
+
+
+def _out_of_order(answer: str, truth: str) -> bool:
+    """Whether an answer such as (y, x) = (1, 2) names its parts in another order than everybody else."""
+    names = _NAMED_TUPLE.match(answer.strip().strip("$"))
+    return names is not None and "=" not in truth and sorted(order := names[1].replace(" ", "").split(",")) != order
 
 
 def _same(said: str, right: str) -> bool:
     number = _number(right)
     if number is not None:
         return _same_number(said, number)
+    if r"\emptyset" in (said, right):
+        return said == right
     if is_word(right) or is_word(said):
         return _letters(said) == _letters(right) != ""
     if re.search("[0-9]_", right):  # digits in another base: the base may be left out, not changed
@@ -122,8 +194,13 @@ def _same_part(said: str, right: str) -> bool:
 def _number(text: str) -> tuple[Fraction, str, bool] | None:
     """(value, unit, whether it is a percentage) of a number with or without a unit."""
     bare, unit = split_unit(text)
+    if match := _SCIENTIFIC.fullmatch(bare):
+        return Fraction(match[1]) * Fraction(10) ** int(match[2]), unit, False
     percent = bare.endswith("%")
     value = read_number(bare)
+    if value is None and percent:
+        part = read_number(bare[:-1])
+        value = part if part is None else part / 100
     return None if value is None else (value * (100 if percent else 1), unit, percent)
 
 
@@ -142,8 +219,11 @@ def _same_number(said: str, right: tuple[Fraction, str, bool]) -> bool:
 def _same_value(said: str, right: tuple[Fraction, str, bool]) -> bool:
     """Whether `said` is another final form, such as 1.5 \\cdot 10^3 or 4\\frac{2}{3}."""
     text, _ = split_unit(without_name(said))
-    if match := _SCIENTIFIC.fullmatch(text):
-        return Fraction(match[1].replace(",", "")) * Fraction(10) ** int(match[2]) == right[0]
+    if count := _COUNT.fullmatch(text):
+        return (factorial(int(count[1])) if count[1] else comb(int(count[2]), int(count[3]))) == right[0]
+    above, slash, below = text.partition("/")
+    if slash and "/" not in below and (parts := (read_number(above), read_number(below))) and None not in parts and parts[1]:
+        return (parts[0] or 0) == right[0] * parts[1]
     return bool(grade_number(text, right[0]))
 
 

@@ -44,6 +44,7 @@ _PLAIN = re.compile(rf"([-+]?)({_DECIMAL})(?:[eE]([-+]?[0-9]{{1,3}}))?\s*(%?)")
 _RATIO = re.compile(rf"([-+]?)({_GROUPED}|{_INT})\s*/\s*([-+]?)({_GROUPED}|{_INT})")
 _MIXED = re.compile(rf"([-+]?)({_INT})\s+({_INT})\s*/\s*({_INT})")
 _FRAC = re.compile(rf"([-+]?)\s*\\frac\{{\s*([-+]?)({_GROUPED}|{_INT})\s*\}}\{{\s*([-+]?)({_GROUPED}|{_INT})\s*\}}")
+_MIXED_FRAC = re.compile(rf"([-+]?)({_INT})\s*\\frac\{{\s*({_INT})\s*\}}\{{\s*({_INT})\s*\}}")
 _POWER = re.compile(
     rf"([-+]?)(?:({_INT})|\(\s*([-+]?{_INT})\s*\))\s*(?:\^|\*\*)\s*(?:\{{([-+]?[0-9]{{1,4}})\}}|\(?([-+]?[0-9]{{1,4}})\)?)"
 )
@@ -108,15 +109,18 @@ def read_number(answer: str) -> Fraction | None:
     return _exact(bare(answer)) if len(answer) <= MAX_ANSWER else None
 
 
-def bare(answer: str, *, brackets: bool = True) -> str:
-    """The answer without delimiters and other spellings of the same thing; `brackets` around the whole are one of these."""
+def bare(answer: str, *, brackets: bool = True, name: bool = False) -> str:
+    """The answer without delimiters and other spellings of the same thing; `brackets` around the whole are one of these.
+
+    "x = " before it is left out unless `name` is to stay.
+    """
     text = answer.strip()
     for spelling, usual in _SPELLINGS:
         text = text.replace(spelling, usual)
     text = _SHORT_FRACTION.sub(r"\\frac{\1\2}{\3}", _SPACED_GROUPS.sub("", text))
     wrappers = _WRAPPERS if brackets else _WRAPPERS[:-2]
     text = _unwrapped(text.removesuffix(".").strip(), wrappers)
-    variable = _VARIABLE.match(text)
+    variable = None if name else _VARIABLE.match(text)
     return _unwrapped(text[variable.end() :], wrappers) if variable else text
 
 
@@ -154,7 +158,7 @@ def _exact(text: str) -> Fraction | None:
     if m := _RATIO.fullmatch(text) or _FRAC.fullmatch(text):
         *signs, numerator, sign, denominator = m.groups()
         return _ratio("".join([*signs, sign]), numerator, denominator)
-    if m := _MIXED.fullmatch(text):
+    if m := _MIXED.fullmatch(text) or _MIXED_FRAC.fullmatch(text):
         part = _ratio("", m[3], m[4])
         return None if part is None or part >= 1 else _signed(m[1], int(m[2]) + part)
     if m := _POWER.fullmatch(text):
