@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from dataclasses import asdict, dataclass
@@ -234,20 +233,21 @@ def update_of(recipe: Recipe) -> Update:
 
 async def _steadily(live: Live, state: checkpoint.State | None, wandb: str, until: int, rollouts: RolloutPool | None) -> None:
     """RL to its end. A learner that dies is made again in this process, and goes on from the last checkpoint."""
-    died: Counter[str] = Counter()
-    why = ""
+    deaths: list[str] = []
+    """Since the last checkpoint: why."""
     while True:
         try:
             with closing(_learner(live)) as learner:
-                return await _reinforce(live, learner, state, wandb, until, rollouts, why)
+                return await _reinforce(live, learner, state, wandb, until, rollouts, deaths)
         except LearnerFailure as error:
-            path, why = checkpoint.latest(live.folder / "checkpoints"), str(error)
-            died[path.name] += 1
-            if died[path.name] > live.recipe.cluster.restarts:
-                raise LearnerFailure(
-                    error.kind, f"it died {died[path.name]} times after {path.name}, the last time: {why}"
-                ) from error
-            live.console.print(f"[yellow]the learner died ({why}); it is made again[/]")
+            path = checkpoint.latest(live.folder / "checkpoints")
+            if state is None or path.name != f"step-{state.step}":
+                deaths.clear()
+            deaths.append(str(error))
+            if len(deaths) > live.recipe.cluster.restarts:
+                often = f"it died {len(deaths)} times after {path.name}, the last time: {error}"
+                raise LearnerFailure(error.kind, often) from error
+            live.console.print(f"[yellow]the learner died ({escape(str(error))}); it is made again[/]")
             state = _restored(live, path)
 
 
@@ -268,9 +268,9 @@ async def _reinforce(
     wandb: str,
     until: int,
     rollouts: RolloutPool | None,
-    why: str,
+    deaths: Sequence[str],
 ) -> None:
-    """`why` says what the learner died of, if this is not the first one."""
+    """`deaths` say what learners before this one died of since the checkpoint."""
     recipe = live.recipe
     sampler = recipe.sampler.start([(c.id, c.weight, c.difficulty) for c in recipe.env])
     if state is not None:
@@ -284,7 +284,7 @@ async def _reinforce(
     first = state.step if state else 0
     scene = Scene(engine=live.engine, template=live.template, policy=live.model)
     log = EventLog(live.folder / "events.jsonl")
-    if why:
+    for why in deaths:
         log.lost("learner", 0, why)
     pool = Logged(rollouts or _pool(live, log), log, recipe.seed, recipe.steps, lambda: learner.version)
     admitted = [unpack_admitted(batch) for batch in state.admitted] if state else []

@@ -108,6 +108,7 @@ class RayPool:
                 return await share_out(share)
             if not await self._played_by(seat, handle, share, is_done):
                 again = [job for job in share if job.key in left]
+                self.say(f"{len(again)} of {len(share)} that worker {seat} had are played again elsewhere")
                 lost.update(job.key for job in again)
                 for job in again:
                     if lost[job.key] >= self.tries:

@@ -1,0 +1,183 @@
+"""Whole runs on a Ray cluster of two nodes, whose processes are killed: every episode is accounted for, nothing else changes.
+
+The embedded engine with one sequence at a time computes the same bits whoever asks for them and when: so runs can be compared to
+the last bit however work is shared out and played again. One worker that has its engine beside it does so with any batches.
+"""
+
+import asyncio
+import io
+import os
+import shutil
+import signal
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from rich.console import Console
+
+from turnwise.trainers.advantages.turn_gae import TurnGAE
+from turnwise.trainers.cluster.settings import Cluster
+from turnwise.trainers.critic import Critic
+from turnwise.trainers.engines.torch import Torch
+from turnwise.trainers.logbook import read_metrics
+from turnwise.trainers.policies.scratch import Scratch
+from turnwise.trainers.recipe import EnvChoice, Evaluate, Recipe
+from turnwise.trainers.recording import read_events
+from turnwise.trainers.replay import comparable, recorded_steps, replay
+from turnwise.trainers.rewards.invalid_action import InvalidAction
+from turnwise.trainers.rollouts.independent import Independent
+from turnwise.trainers.run import run
+from turnwise.trainers.sync import Probe
+
+ray = pytest.importorskip("ray", reason="needs the extra ray")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+DEADLINE_S = 240.0
+MEMORY = 100 * 2**20
+WHAT = {"WorkerHost": "worker", "EngineHost": "engine"}
+
+RECIPE = Recipe(
+    env=(EnvChoice(id="turnwise/Lookup-v0", difficulty=(1,), kwargs={"style": "terse", "instructions": False, "max_turns": 4}),),
+    policy=Scratch(hidden=32, layers=1, heads=2, mlp=64, vocabulary=300, context=256),
+    engine=Torch(max_batch=1),
+    rollout=Independent(size=4),
+    rewards=(InvalidAction(),),
+    advantage=TurnGAE(),
+    critic=Critic(),
+    tasks_per_step=4,
+    steps=3,
+    max_new_tokens=24,
+    threads=1,
+    probe=Probe(tensors_every=1),
+    evaluate=Evaluate(tasks=4, every=2, curve_tasks=4),
+)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Of a cluster with two nodes on this machine. Everything it started is gone afterwards, and so are its files."""
+    folder = Path(tempfile.mkdtemp(prefix="tw-", dir="/tmp"))  # short: Ray's sockets lie in it
+    (folder / "ray").mkdir()
+    node: dict[str, Any] = {"num_cpus": 2, "object_store_memory": MEMORY, "include_dashboard": False}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", str(folder))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        before = set(psutil.Process().children(recursive=True))
+        nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "temp_dir": str(folder)})
+        try:
+            nodes.add_node(**node)
+            yield nodes.address
+        finally:
+            started = set(psutil.Process().children(recursive=True)) - before
+            nodes.shutdown()
+            _, alive = psutil.wait_procs(started, timeout=20)
+            shutil.rmtree(folder, ignore_errors=True)
+            assert not alive, f"still there after the cluster's end: {alive}"
+
+
+def actors(name: str) -> list[psutil.Process]:
+    """Processes of our actors that run here, the oldest first."""
+    found: list[psutil.Process] = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if " ".join(process.cmdline()).startswith(f"ray::{name}"):
+                found.append(process)
+    return sorted(found, key=lambda process: process.create_time())
+
+
+async def killed(events: Path, step: int, name: str, times: int = 1) -> list[int]:
+    """As soon as the batch of `step` is begun, and again when the next process stands in: kill -9 of the oldest."""
+    pids: list[int] = []
+    async with asyncio.timeout(DEADLINE_S):
+        while not (events.is_file() and any(e["event"] == "admitted" and e["step"] >= step for e in read_events(events))):
+            await asyncio.sleep(0.005)
+        while len(pids) < times:
+            victims = [process.pid for process in actors(name) if process.pid not in pids]
+            if victims and sum(e.get("what") == WHAT[name] for e in read_events(events)) == len(pids):
+                os.kill(victims[0], signal.SIGKILL)
+                pids.append(victims[0])
+            await asyncio.sleep(0.005)
+    return pids
+
+
+def go(out: Path, cluster: Cluster, *kills: tuple[Any, ...], **changes: Any) -> str:
+    """A run of the recipe, with kills on the way; what it said."""
+    said = io.StringIO()
+
+    async def both() -> None:
+        recipe = replace(RECIPE, cluster=cluster, **changes)
+        async with asyncio.TaskGroup() as tasks:
+            for kill in kills:
+                tasks.create_task(killed(out / "events.jsonl", *kill))
+            tasks.create_task(run(recipe, out, console=Console(file=said, width=200)))
+
+    asyncio.run(both())
+    assert actors("WorkerHost") == actors("EngineHost") == [], "actors of a run end with it"
+    return said.getvalue()
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    return [comparable(line) for line in read_metrics(out / "metrics.jsonl")]
+
+
+def sampled(out: Path) -> list[Any]:
+    """Every token of every episode."""
+    steps = recorded_steps(out).values()
+    return [[turn.action_ids for turn in t.turns] for groups in steps for group in groups for t in group.trajectories]
+
+
+def accounted(out: Path) -> Counter[str]:
+    """Deaths by kind; every admitted episode must have exactly one end."""
+    events = list(read_events(out / "events.jsonl"))
+    admitted = Counter((p["env_id"], p["seed"]) for e in events if e["event"] == "admitted" for p in e["problems"])
+    ended = Counter((e["env_id"], e["seed"]) for e in events if e["event"] == "ended")
+    assert ended == Counter({key: count * RECIPE.rollout.size for key, count in admitted.items()})
+    assert len(admitted) == RECIPE.steps * RECIPE.tasks_per_step
+    return Counter(e["what"] for e in events if e["event"] == "lost")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run in one process that the others must equal."""
+    out = tmp_path_factory.mktemp("plain") / "run"
+    go(out, Cluster())
+    assert any(line["grad_norm"] > 0 for line in metrics(out)), "something must be learned, or equality says nothing"
+    return out
+
+
+def test_one_worker_with_its_engine_is_the_run_in_one_process_bit_for_bit(address: str, tmp_path: Path) -> None:
+    """Ordinary batches: the requests meet in the engine as they do without Ray."""
+    go(tmp_path / "plain", Cluster(), engine=Torch())
+    go(tmp_path / "ray", Cluster(address=address, workers=1, engines=0), engine=Torch())
+    assert metrics(tmp_path / "ray") == metrics(tmp_path / "plain")
+    assert (tmp_path / "ray" / "results.json").read_text().split('"seconds"')[0] == (
+        (tmp_path / "plain" / "results.json").read_text().split('"seconds"')[0]
+    )
+    assert accounted(tmp_path / "ray") == {}
+    assert asyncio.run(replay(tmp_path / "ray")).equal
+
+
+def test_killed_workers_are_replaced_and_change_nothing(address: str, tmp_path: Path, plain: Path) -> None:
+    out = tmp_path / "run"
+    said = go(out, Cluster(address=address, workers=2, engines=0), (1, "WorkerHost", 2))
+    assert accounted(out) == {"worker": 2}
+    assert "played again elsewhere" in said and "worker" in said
+    assert sampled(out) == sampled(plain)
+    assert metrics(out) == metrics(plain)
+
+
+def test_a_killed_engine_is_replaced_with_the_present_weights(address: str, tmp_path: Path, plain: Path) -> None:
+    """And a worker with it. Conversations that were under way are computed again from their beginning: the same tokens."""
+    out = tmp_path / "run"
+    kills = [(1, "EngineHost", 1), (1, "WorkerHost", 1)]
+    said = go(out, Cluster(address=address, workers=2, engines=2), *kills)
+    assert accounted(out) == {"worker": 1, "engine": 1} and "engine" in said
+    assert sampled(out) == sampled(plain)
+    for here, there in zip(metrics(out), metrics(plain), strict=True):
+        assert here == pytest.approx(there, rel=1e-3, abs=1e-4)
