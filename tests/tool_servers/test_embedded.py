@@ -200,7 +200,7 @@ def test_nothing_of_the_host_is_reached(level: Level, tmp_path: Path, monkeypatc
 
 def test_own_namespaces() -> None:
     async def test(cells: Cells) -> None:
-        assert await cells.value("import os, socket; os.getuid(), os.getppid(), socket.gethostname()") == "(65534, 0, 'sandbox')"
+        assert await cells.value("import os, socket; os.getuid(), os.getppid(), socket.gethostname()") == "(65534, 1, 'sandbox')"
         assert (
             await cells.value("sorted(os.listdir('/proc')), sorted(os.listdir('/tmp')), os.path.exists('/home')")
             == "([], [], False)"
@@ -449,19 +449,24 @@ def test_forks_that_are_refused(code: str, why: str) -> None:
     in_session(test)
 
 
-def test_a_fork_is_a_process_like_any_other() -> None:
+@pytest.mark.parametrize(("profile", "parent"), [("python", 1), ("math", 0)])
+def test_a_fork_is_a_process_like_any_other(profile: str, parent: int) -> None:
     async def test(cells: Cells) -> None:
         await cells.value("import os, signal, subprocess, threading\ngot = []\n_ = signal.signal(10, lambda *_: got.append(1))")
         (twin,) = await cells.fork("b")
         (grandchild,) = await twin.fork("c")
         for each in (cells, twin, grandchild):
-            assert await each.value("os.getppid(), threading.get_native_id() == os.getpid()") == "(0, True)"
+            assert await each.value("os.getppid(), threading.get_native_id() == os.getpid()") == f"({parent}, True)"
             assert "ChildProcessError" in (await each.run("os.wait()")).err
             assert await each.value("signal.pthread_kill(threading.main_thread().ident, 10); os.getpid(); got") == "[1]"
             threaded = "t = threading.Thread(target=got.append, args=(2,)); t.start(); t.join(); subprocess.run(['true']).returncode, got"
             assert await each.value(threaded) == "(0, [1, 2])"
 
-    in_session(test)
+        stopped = await grandchild.run("while True: pass", wall_s=0.3)
+        assert stopped.restarted and await grandchild.value("import os; os.getppid(), os.getcwd()") == f"({parent}, '/work')"
+        assert await twin.value("got") == "[1, 2]"
+
+    in_session(test, profile=profile)
 
 
 def test_64_branches_of_one_state() -> None:

@@ -9,7 +9,8 @@
 A supervisor orders an init of its own from the builder, holds the other end of its control socket, and has the zygote fork a
 resident into its namespaces. When the supervisor ends, so does init, and with it all that is in the namespaces.
 
-Without namespaces there is no builder: the zygote forks supervisors, a supervisor its init, init the resident.
+Where nothing but the standard library is imported, zygote and builder are one, and init forks the resident. Without namespaces
+the zygote forks supervisors, a supervisor its init, init the resident.
 
 `boot.py` starts it from these files where turnwise is not installed, such as in a container.
 """

@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -38,10 +38,10 @@ class Builders:
 
     inits: socket.socket
     """Takes orders for an init."""
-    residents: socket.socket
-    """Takes orders for a session's process in namespaces that are there."""
+    residents: socket.socket | None
+    """Takes orders for a session's process in namespaces that are there; None where init starts it."""
     parent: int
-    """Whose children the latter are."""
+    """Whose children the former are."""
 
 
 class Family:
@@ -51,7 +51,7 @@ class Family:
         self, plan: Plan, worker: ModuleType | None, proc: int, group: Group | None, root: bool, builders: Builders | None
     ) -> None:
         """`proc`: an open procfs of the host; `root`: sessions run as a user that nobody else is; `builders`: None where there
-        are no namespaces, and init starts the `worker`."""
+        are no namespaces, and init, which starts the `worker`, is our own child."""
         self._plan, self._worker, self._proc, self._group, self._builders = plan, worker, proc, group, builders
         self._meter = Meter(proc)
         self.user = plan.first_user + os.getpid() if root else None
@@ -84,7 +84,8 @@ class Family:
         said, fds = _handed_over(self.control, START_S, "init", "up")
         self._init, self._initfd = said["init"], os.pidfd_open(said["init"])
         fds, self._walls = fds[:3], fds[3:]
-        nursery = (self._builders.parent, self._name_of(self._walls[-1])) if self._builders else (0, "")
+        apart = self._builders and self._builders.residents
+        nursery = (self._builders.parent, self._name_of(self._walls[-1])) if self._builders and apart else (0, "")
         folder = None if self._builders else self._folder
         counter = container_counter() if self._plan.contained else None
         self.accounts = Accounts(self._meter, self._init, nursery, self._group, folder, self.members, counter)
@@ -107,12 +108,13 @@ class Family:
 
     def spawn(self, member: Member) -> None:
         """A process for a session, which then waits for `begin`; its pipes are fresh."""
-        if self._builders:
+        nursery = self._builders and self._builders.residents
+        if nursery:
             group = self._group.name if self._group else ""
             order = {"bounds": _plain(member.bounds), "user": self.user, "group": group}
-            send(self._builders.residents, order, [*member.pipes.theirs, *member.spaces, *self._walls])
+            send(nursery, order, [*member.pipes.theirs, *member.spaces, *self._walls])
         else:
-            send(self.control, {"do": "spawn"}, member.pipes.theirs)
+            send(self.control, {}, [*member.pipes.theirs, *(member.spaces if member.generation else [])])
         member.pipes.close_theirs()
 
     def wait_blank(self, member: Member, seconds: float) -> None:
@@ -245,7 +247,7 @@ class Family:
 
 def _plain(bounds: Bounds) -> dict[str, Any]:
     """Without what only the worker gets, and may be large."""
-    return asdict(replace(bounds, settings={}))
+    return {name: getattr(bounds, name) for name in Bounds.__slots__} | {"settings": {}}
 
 
 def _hear(member: Member, deadline: float) -> None:

@@ -27,7 +27,7 @@ class Init:
     """One session, and its forks."""
 
     def __init__(self, plan: Plan, bounds: Bounds, worker: ModuleType | None, proc: int, user: int | None, folder: str) -> None:
-        """`worker`: None where the zygote starts what lives in it; `proc`: an open procfs of the host; `user`: whom to become,
+        """`worker`: None where the nursery starts what lives in it; `proc`: an open procfs of the host; `user`: whom to become,
         None for who we are; `folder`: the work folder."""
         self._plan, self._bounds, self._worker, self._proc, self._user, self._folder = plan, bounds, worker, proc, user, folder
 
@@ -73,8 +73,8 @@ class Init:
         return [work, *(namespaces.descriptors(self._proc, *SPACES) if self._plan.level >= 2 else [])]
 
     def _spawn(self, fds: list[int]) -> None:
-        """What the supervisor asks for where there are no namespaces; else the zygote does it, see `nursery`."""
-        if not os.fork():
+        """What the supervisor asks for, unless there is a nursery, which does it."""
+        if not kernel.fork():
             try:
                 self._become_resident(*fds)
             finally:
@@ -82,12 +82,15 @@ class Init:
         for fd in fds:
             os.close(fd)
 
-    def _become_resident(self, out: int, err: int, claim: int) -> NoReturn:
+    def _become_resident(self, out: int, err: int, claim: int, *spaces: int) -> NoReturn:
+        """`spaces`: mount and user namespace, if they are a fork's."""
         assert self._worker is not None
         kernel.dumpable(True)  # or the next file belongs to root
         first_to_go(self._proc)
         kernel.dumpable(False)
-        confinement = Confinement(self._plan, self._bounds, self._folder, alone=self._user is not None)
+        namespaces.enter(*reversed(spaces))
+        os.chdir(self._folder)
+        confinement = Confinement(self._plan, self._bounds, self._folder, alone=self._plan.level >= 2 or self._user is not None)
         resident.settle(out, err, claim, self._folder, confinement.enter, self._worker, self._bounds)
 
 

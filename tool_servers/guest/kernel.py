@@ -99,7 +99,7 @@ def unshare(flags: int) -> None:
     _checked(_LIBC.unshare(ctypes.c_int(flags)), "unshare")
 
 
-def fork(flags: int) -> int:
+def fork(flags: int = 0) -> int:
     """Of a process with one thread: the child is the same to the bit, and no hook is called, for there are no locks to mend; by
     `flags` it starts in new namespaces, or is its parent's sibling."""
     place = _thread_id_place()

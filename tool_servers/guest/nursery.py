@@ -16,6 +16,7 @@ from turnwise.tool_servers.guest import kernel, namespaces, resident
 from turnwise.tool_servers.guest.cgroups import Groups
 from turnwise.tool_servers.guest.channel import receive
 from turnwise.tool_servers.guest.confinement import Confinement, first_to_go
+from turnwise.tool_servers.guest.meter import Meter
 from turnwise.tool_servers.guest.plan import WORK, Bounds, Plan
 
 __all__ = ["Nursery"]
@@ -28,6 +29,8 @@ class Nursery:
         """`proc`: an open procfs of the host; `builder`: our child that forks supervisors and inits, without which we end."""
         self._plan, self._worker, self._proc, self._groups = plan, worker, proc, groups
         self._orders, self._builder = orders, builder
+        ours = Meter(proc).process(os.getpid())
+        self._clone = kernel.fork if ours and ours.threads == 1 else os.fork  # some libraries start threads when imported
 
     def serve(self) -> None:
         """Until the builder is gone."""
@@ -60,7 +63,7 @@ class Nursery:
         child = -1
         with contextlib.suppress(OSError):  # its init is gone
             kernel.setns(fds[-1], kernel.CLONE_NEWPID)
-            child = os.fork()
+            child = self._clone()
         if not child:
             self._become_resident(order, *fds)
         for fd in fds:

@@ -1,5 +1,6 @@
 """The two records that cross into the guest: what a zygote prepares, and what one session may use."""
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,12 @@ class Plan:
     """Whether we are in a container that holds nothing else: what it uses is the session's."""
     first_user: int = 0x70000000
     """As root, a session runs as user `first_user` + process id of its supervisor: no two that share a kernel share one."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether the imports are in a process of their own, see `nursery`, where there are namespaces: for large ones that saves
+        more than it costs, and those of the standard library are small."""
+        return any(name.partition(".")[0] not in sys.stdlib_module_names for name in self.imports)
 
 
 @dataclass(frozen=True, slots=True)

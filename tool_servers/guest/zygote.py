@@ -53,28 +53,31 @@ def main(arguments: list[str]) -> None:
     kernel.name_process("tw-zygote")
     try:
         plan = Plan(**_first(control))
-        serve = _with_namespaces(plan, control) if plan.level >= 2 else _without(plan, control)
+        serve = _apart(plan, control) if plan.level >= 2 and plan.apart else _in_one(plan, control)
     except Exception as error:
         control.sendall(packed({"broken": f"{type(error).__name__}: {error}"}))
         return
     serve()
 
 
-def _without(plan: Plan, control: socket.socket) -> Callable[[], None]:
+def _in_one(plan: Plan, control: socket.socket) -> Callable[[], None]:
     """One process for all. Raises what stops it from starting."""
-    zygote = Zygote(plan, control, root=os.geteuid() == 0)
+    zygote = Zygote(plan, control)
     worker = _imported(plan)
-    kernel.subreaper()
-    if zygote.root:
-        namespaces.reveal(plan.readable)
+    if plan.level >= 2:
+        namespaces.enter_root(plan.readable, plan.shared, ordinary=not zygote.root)
+    else:
+        kernel.subreaper()
+        if zygote.root:
+            namespaces.reveal(plan.readable)
     _settle(plan, zygote.proc)
     _ready(control, zygote.groups)
     return partial(zygote.serve, worker, None)
 
 
-def _with_namespaces(plan: Plan, control: socket.socket) -> Callable[[], None]:
+def _apart(plan: Plan, control: socket.socket) -> Callable[[], None]:
     """This process becomes the nursery; a child, which imports nothing, forks supervisors and inits."""
-    zygote = Zygote(plan, control, root=os.geteuid() == 0 and kernel.may_mount())
+    zygote = Zygote(plan, control)
     news, says = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     orders, order = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     builder = os.fork()
@@ -182,9 +185,11 @@ def _worker(path: str) -> ModuleType:
 class Zygote:
     """Forks a supervisor for each connection it is given, and inits when these ask."""
 
-    def __init__(self, plan: Plan, control: socket.socket, *, root: bool) -> None:
-        """`root`: sessions run as a user that nobody else is. Raises OSError."""
-        self.plan, self._control, self.root = plan, control, root
+    def __init__(self, plan: Plan, control: socket.socket) -> None:
+        """Raises OSError."""
+        self.plan, self._control = plan, control
+        self.root = os.geteuid() == 0 and (plan.level < 2 or kernel.may_mount())
+        """Whether sessions run as a user that nobody else is."""
         self.proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.groups: Groups | None = find_groups(plan.group) if plan.group else None
         self._alive, self._janitor = _janitor(self.groups)
@@ -206,7 +211,7 @@ class Zygote:
         """Whose children sessions' processes are, where there is a nursery."""
 
     def serve(self, worker: ModuleType | None, nursery: socket.socket | None) -> None:
-        """Until the server is gone. `worker`: what inits start, or else `nursery`: where supervisors have it started."""
+        """Until the server is gone. `worker`: what inits start, or `nursery`: where supervisors have it started."""
         self._worker, self._nursery = worker, nursery
         news, bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
@@ -247,7 +252,7 @@ class Zygote:
         link, *spaces = fds
         with socket.socket(fileno=link) as channel, contextlib.suppress(OSError):  # the supervisor may be gone
             try:
-                child = kernel.fork(0 if spaces else _WALLS)
+                child = kernel.fork(*(() if spaces else (_WALLS,)))
             except OSError as error:
                 send(channel, {"broken": str(error)})
                 return
@@ -257,7 +262,7 @@ class Zygote:
                 bounds = Bounds(**order["bounds"])
                 if spaces:
                     make_walls(channel, self.plan, bounds, self.proc, order["user"], spaces)
-                Init(self.plan, bounds, None, self.proc, order["user"], WORK).run(channel)
+                Init(self.plan, bounds, self._worker, self.proc, order["user"], WORK).run(channel)
             if spaces:
                 self._leaving.add(child)
             else:
@@ -280,7 +285,7 @@ class Zygote:
         if not child:
             with _last_act():
                 self._become_child()
-                builders = Builders(self._order, self._nursery, self._parent) if self._order and self._nursery else None
+                builders = Builders(self._order, self._nursery, self._parent) if self._order else None
                 family = partial(Family, self.plan, self._worker, self.proc, group, self.root, builders)
                 Supervisor(socket.socket(fileno=link), group, family).run()
         self._supervisors[child] = group
