@@ -128,7 +128,8 @@ class _Placed:
         if len(tokens):
             return self._gate.read(partial(self._forward, tokens, mask, entropy=entropy))
         some = _something(tokens)
-        logp, spread = self._gate.read(partial(self._forward, some, torch.arange(some.shape[1])[None] == 1, entropy=entropy))
+        second = torch.arange(some.shape[1], device=some.device)[None] == 1
+        logp, spread = self._gate.read(partial(self._forward, some, second, entropy=entropy))
         return logp[:0, : tokens.shape[1]], spread[:0, : tokens.shape[1]]
 
     def hidden(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from tests.trainers.ranks import Gang, Job, Played, gang, play
 from tests.trainers.test_learner import groups, policy, sampled_by
 from tests.trainers.test_lora import adapted
+from turnwise.registry import names, resolve
 from turnwise.trainers.advantages.bilevel_gae import BilevelGAE
 from turnwise.trainers.advantages.grpo import GRPO
 from turnwise.trainers.advantages.turn_gae import TurnGAE
@@ -158,6 +159,18 @@ def test_a_batch_of_failures_changes_nothing(ranks: Callable[[int], Gang]):
     job = Job(policy(), [broken], Update(optimizer=FAST, kl=0.1, entropy=0.1))
     got = ranks(2)(job)
     assert gap(got[0].weights, dict(job.model.state_dict())) == 0.0 and got[1].metrics[0]["steps_skipped"] == 1
+
+
+@pytest.mark.parametrize("slot", ["losses", "corrections"])
+def test_a_rank_without_rows_asks_nothing_of_a_method(slot: str):
+    none = batches()[0].rows(torch.arange(0))
+    for name in names(f"turnwise.trainers.{slot}"):
+        logprobs = none.logprobs.clone().requires_grad_()
+        method: Any = resolve(f"turnwise.trainers.{slot}", name)()
+        out = method(logprobs, none.logprobs, none) if slot == "losses" else method(logprobs, none)
+        assert out.shape == none.tokens.shape, name
+        if slot == "losses":
+            out.sum().backward()
 
 
 # --- states ------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from turnwise.errors import InfraError, LearnerFailure, TurnwiseError
+from turnwise.errors import ConfigError, InfraError, LearnerFailure, TurnwiseError
 from turnwise.trainers.batch import Batch
 from turnwise.trainers.cluster.crew import death
 from turnwise.trainers.cluster.parcels import Packed, Stored, emptied, filled, packed, store, unpacked
@@ -55,8 +55,9 @@ class Settings:
 class RankHost:
     """One rank, in a process of its own. Its methods are collectives, but for the first three."""
 
-    def __init__(self, rank: int, size: int, settings: Settings, silence_s: float) -> None:
-        self.rank, self.size, self.settings, self.silence_s = rank, size, settings, silence_s
+    def __init__(self, rank: int, size: int, settings: Settings, device: str, silence_s: float) -> None:
+        """`device` is "cuda" or "cpu": what Ray promised this actor, whatever else it can see."""
+        self.rank, self.size, self.settings, self.device, self.silence_s = rank, size, settings, device, silence_s
         self._store: Any = None
 
     def pid(self) -> int:
@@ -77,7 +78,8 @@ class RankHost:
             torch.set_num_threads(self.settings.threads)
         whole = cast(PreTrainedModel, filled(model, unpacked(weights)))
         own = self.settings
-        ranks = join(self.rank, self.size, self._store or meet(host, port, self.silence_s), timeout_s=self.silence_s)
+        place = self._store or meet(host, port, self.silence_s)
+        ranks = join(self.rank, self.size, place, timeout_s=self.silence_s, device=self.device)
         self.learner = LocalLearner(whole, own.update, temperature=own.temperature, critic=own.critic, seed=own.seed, ranks=ranks)
 
     def annotate(self, batch: Batch) -> tuple[Tensor | None, Tensor | None] | None:
@@ -113,7 +115,8 @@ class RayLearner:
     def __init__(self, model: PreTrainedModel, settings: Settings, cluster: Cluster, share: Shares) -> None:
         """Returns when all ranks are ready; each asks for a `share`. `model` stays as it is here: the ranks copy its weights.
 
-        Raises InfraError if the cluster has no place for the ranks within `cluster.start_s`, LearnerFailure if one of them dies.
+        Raises ConfigError if ranks would have to share a GPU, InfraError if the cluster has no place for them within
+        `cluster.start_s`, LearnerFailure if one of them dies.
         """
         import ray  # noqa: PLC0415  (optional)
 
@@ -124,8 +127,13 @@ class RayLearner:
         self._pulses: dict[int, tuple[Any, float]] = {}
         options: dict[str, Any] = {"num_cpus": share.cpus, "num_gpus": share.learner_gpus, "max_restarts": 0}
         actor: Any = cast(Any, ray).remote(**options, concurrency_groups={"pulse": 1})(RankHost)
-        size = cluster.learners
-        self.ranks: list[Any] = [actor.remote(rank, size, settings, cluster.silence_s) for rank in range(size)]
+        size, device = cluster.learners, "cuda" if share.learner_gpus else "cpu"
+        if size > 1 and 0 < share.learner_gpus < 1:
+            raise ConfigError(
+                f"cluster.learners: {size} ranks need a GPU each (NCCL has no two on one), the cluster has "
+                f"{share.learner_gpus:g} for each; use one learner, fewer engines, or a lower cluster.gpus_per_engine."
+            )
+        self.ranks: list[Any] = [actor.remote(rank, size, settings, device, cluster.silence_s) for rank in range(size)]
         self.pids: list[int] = self._all([rank.pid.remote() for rank in self.ranks], within_s=cluster.start_s)
         (address,) = self._all([self.ranks[0].open.remote()])
         given = ray.put(emptied(model)), store(model.state_dict()).ref
