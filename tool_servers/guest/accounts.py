@@ -33,6 +33,8 @@ _FAMILY_S, _FAMILY_SHARE = 0.01, 5.0
 """How long a look at a whole family is good for: at least so long, and so many times what it took."""
 _OWN_FDS = 6
 """0 to 5 are the resident's, see there."""
+_SHARED = (b" rw-s ", b" rwxs ", b" -w-s ", b" -wxs ")
+"""What procfs says of memory that a process and its forks would write to together."""
 
 
 class Accounts:
@@ -246,8 +248,7 @@ class Accounts:
             if kind not in ("a file", "a device"):
                 return f"it has {kind} open (descriptor {fd})"
         maps = self._meter.read_all(f"{member.pid}/maps")
-        shared = [line for line in maps.splitlines() if (rights := line.split(b" ", 2)[1])[1:2] == b"w" and rights[3:4] == b"s"]
-        return "it maps shared memory" if shared else ""
+        return "it maps shared memory" if any(rights in maps for rights in _SHARED) else ""
 
     def _settled(self, member: Member) -> Process | None:
         """A session's first process; a thread that was joined is still seen for a moment."""

@@ -71,7 +71,6 @@ _PR_SET_NAME = 15
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _HUGE = 2 << 20
 _MADV_COLLAPSE = 25
-_LAST_CAPABILITY = 63
 _CAP_SYS_ADMIN = 21
 
 
@@ -213,14 +212,12 @@ def subreaper() -> None:
 def drop_capabilities(keep: Sequence[int] = ()) -> None:
     """From every set; `keep` stays in the permitted and effective ones."""
     prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    for capability in range(_LAST_CAPABILITY):
-        try:
-            prctl(_PR_CAPBSET_DROP, capability)
-        except OSError as error:
-            if error.errno == 22:  # past the last one of this kernel
-                break
-            if error.errno != 1:  # without CAP_SETPCAP there is nothing to gain from the bounding set: no_new_privs holds
-                raise
+    call, capability = _LIBC.prctl, 0
+    while not call(_PR_CAPBSET_DROP, capability, 0, 0, 0):  # some 40 of them, in every session
+        capability += 1
+    code = ctypes.get_errno()
+    if code not in (1, 22):  # past the last one; without CAP_SETPCAP there is nothing to gain from them: no_new_privs holds
+        raise OSError(code, f"prctl {_PR_CAPBSET_DROP}: {os.strerror(code)}")
     word = sum(1 << c for c in keep)
     low, high = word & 0xFFFFFFFF, word >> 32
     syscall("capset", struct.pack("Ii", 0x20080522, 0), struct.pack("6I", low, low, 0, high, high, 0))
