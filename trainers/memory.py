@@ -138,9 +138,9 @@ def announce(recipe: Recipe, console: Console) -> None:
     """Print the plan. Raises ConfigError where a run cannot even begin."""
     plan = memory_plan(recipe)
     if plan is not None:
-        console.print(Text(str(plan)))
+        console.print(Text(str(plan)), soft_wrap=True)
         if plan.warning:
-            console.print(Text(plan.warning, "yellow"))
+            console.print(Text(plan.warning, "yellow"), soft_wrap=True)
         plan.check()
 
 
