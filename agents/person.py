@@ -69,8 +69,8 @@ def _call(format: ActionFormat, tool: Mapping[str, Any], rest: str) -> str:
     if block is not None and free:
         named[free.pop(0)] = block.group(1)
     needed = [name for name in free if name in tool["parameters"].get("required", [])]
-    bare = not any(mark in rest for mark in "\"'")
-    if words and (len(free) == 1 or (bare and needed == free[:1])):  # takes all the words: no need to quote "Mira Tan"
+    quoted = any(mark in rest for mark in "\"'") and _fit(words[1:], [properties[name] for name in free[1:]])
+    if words and (len(free) == 1 or (not quoted and needed == free[:1])):  # takes all the words: no need to quote "Mira Tan"
         words = [" ".join(words)]
     if free and len(words) > len(free) and properties[free[-1]].get("type") == "string":  # the last text takes the rest
         words[len(free) - 1 :] = [" ".join(words[len(free) - 1 :])]
@@ -78,6 +78,15 @@ def _call(format: ActionFormat, tool: Mapping[str, Any], rest: str) -> str:
     if len(words) > len(free):  # too many: the environment says so better than we could
         arguments |= {f"argument_{i + 1}": word for i, word in enumerate(words[len(free) :])}
     return format.call(tool["name"], {name: _value(text, properties.get(name, {})) for name, text in arguments.items()})
+
+
+def _fit(words: Sequence[str], schemas: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether each word can be the argument in its place."""
+    texts = [
+        schema.get("type") == "string" or not isinstance(_value(word, schema), str)
+        for word, schema in zip(words, schemas, strict=False)
+    ]
+    return len(words) <= len(schemas) and all(texts)
 
 
 def _split(rest: str, properties: Mapping[str, Any]) -> tuple[list[str], dict[str, str]]:

@@ -5,6 +5,7 @@ Needs sqlglot only to say it better; what is allowed is decided elsewhere (`turn
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -14,6 +15,8 @@ from sqlglot.errors import ParseError, SqlglotError
 
 __all__ = ["bare_query", "explained", "not_a_query"]
 
+# Its warnings about what a model wrote are nobody's business: the model is told in the observation.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
 _MOST = 5_000
 """Characters of a query that are parsed to explain it."""
 _FENCE = re.compile(r"^```[a-zA-Z]*\n(.*?)\n?```$", re.DOTALL)

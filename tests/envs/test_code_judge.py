@@ -87,6 +87,65 @@ CHEATS = {
     "writes no number": 'import json\njson.dump = lambda r, file: file.write(\'{"results": [{"v": NaN}, {"v": 1e999}]}\')\n'
     "def f(xs): return 1",
     "fills the disk": "def f(xs):\n    with open('big', 'wb') as file:\n        while True: file.write(b'x' * 10**6)",
+    "has a destructor that writes the report": "import json\nclass Last:\n    def __del__(self):\n"
+    "        open('answer.json', 'w').write(json.dumps({'results': [{'v': True}] * 4, 'verdicts': [True] * 9}))\n"
+    "last = Last()\ndef f(xs): return last",
+    "writes the report at exit": "import atexit, json\natexit.register(lambda: open('answer.json', 'w').write(json.dumps("
+    "{'results': [{'v': True}] * 4, 'verdicts': [True] * 9})))\ndef f(xs): return None",
+    "traces the runner": "import sys\ndef tracer(frame, event, arg):\n    frame.f_locals['verdicts'] = [True] * 9\n"
+    "    return tracer\nsys.settrace(tracer)\ndef f(xs): return None",
+    "profiles the runner": "import sys\nsys.setprofile(lambda frame, event, arg: frame.f_locals.update(v=True))\n"
+    "def f(xs): return None",
+    "rewrites the caller's locals": "import sys, ctypes\ndef f(xs):\n    frame = sys._getframe(1)\n    while frame:\n"
+    "        frame.f_locals.update(claim={'v': [22, [1, 2]]}, report={'verdicts': [True] * 9})\n"
+    "        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))\n        frame = frame.f_back",
+    "replaces the runner's code": "import sys\nfor function in list(vars(sys.modules['__main__']).values()):\n"
+    "    if hasattr(function, '__code__'): function.__code__ = (lambda *a, **k: True).__code__\ndef f(xs): return True",
+    "replaces every function it can find": "import gc, types\nfor found in gc.get_objects():\n"
+    "    if isinstance(found, types.FunctionType) and found.__name__ in ('same', '_call', '_timed', 'encode'):\n"
+    "        found.__code__ = (lambda *a, **k: {'v': True}).__code__\ndef f(xs): return True",
+    "has a metaclass that is everything": "class Meta(type):\n    def __instancecheck__(cls, other): return True\n"
+    "    def __eq__(cls, other): return True\n    def __hash__(cls): return 0\nclass Any(metaclass=Meta): pass\n"
+    "def f(xs): return Any",
+    "is a number that is equal to everything": "class One(int):\n    def __eq__(self, other): return True\n"
+    "    def __hash__(self): return 0\ndef f(xs): return [One(), One()]",
+    "is a text that is equal to everything": "class Text(str):\n    def __eq__(self, other): return True\n"
+    "    def __hash__(self): return 0\ndef f(xs): return Text('x')",
+    "is a float that is not a number": "def f(xs): return [float('nan'), float('nan')]",
+    "yields without end": "def f(xs):\n    while True: yield xs",
+    "is a list that yields without end": "import itertools\nclass Long(list):\n    def __iter__(self): return itertools.count()\n"
+    "def f(xs): return Long([1])",
+    "is a mapping that yields without end": "class Wide(dict):\n    def items(self):\n        while True: yield 1, 1\n"
+    "def f(xs): return Wide(a=1)",
+    "pickles itself into a call": "import os\nclass Bomb:\n    def __reduce__(self): return os._exit, (0,)\n"
+    "def f(xs): return Bomb()",
+    "answers in another thread": "import threading\ndef f(xs):\n    def write():\n        while True:\n"
+    "            open('answer.json', 'w').write('{\"results\": [{\"v\": true}, {\"v\": true}]}')\n"
+    "    threading.Thread(target=write, daemon=True).start()\n    return None",
+    "leaves a child that writes the report": "import os, time\ndef f(xs):\n    if os.fork() == 0:\n        for _ in range(200):\n"
+    '            open(\'answer.json\', \'w\').write(\'{"results": [{"v": true}, {"v": true}], "verdicts": [true]}\')\n'
+    "            time.sleep(0.01)\n        os._exit(0)\n    return None",
+    "looks for the answers in other processes": "import glob\ndef f(xs):\n    found = ''\n"
+    "    for path in glob.glob('/proc/*/environ') + glob.glob('/proc/*/cmdline'):\n"
+    "        try: found += open(path, errors='replace').read()\n        except OSError: pass\n    return found",
+    "reads its own memory": "def f(xs):\n    for line in open('/proc/self/maps'):\n        if 'heap' in line:\n"
+    "            low, high = (int(end, 16) for end in line.split()[0].split('-'))\n            "
+    "memory = open('/proc/self/mem', 'rb')\n"
+    "            memory.seek(low)\n            return memory.read(min(high - low, 10**6)).find(b'expected')",
+    "opens every descriptor": "import os\ndef f(xs):\n    for number in range(3, 64):\n        try: os.write(number, "
+    'b\'{"results": [{"v": true}], "verdicts": [true]}\')\n        except OSError: pass\n    return None',
+    "closes every descriptor": "import os\nos.closerange(0, 256)\ndef f(xs): return None",
+    "stops its parent": "import os, signal\ndef f(xs): os.kill(os.getppid(), signal.SIGSTOP)",
+    "kills all it can": "import os, signal\ndef f(xs): os.kill(-1, signal.SIGKILL)",
+    "imports the judge": "def f(xs):\n    from turnwise.envs.code import judge\n    return judge",
+    "swaps modules": "import sys, types\nfake = types.ModuleType('json')\nfake.dump = lambda report, file: file.write("
+    '\'{"results": [{"v": true}], "verdicts": [true]}\')\nsys.modules[\'json\'] = fake\ndef f(xs): return None',
+    "raises what says that it passed": "class Passed(Exception):\n    def __str__(self): return 'passed'\n"
+    "def f(xs): raise Passed('solved', [22, [1, 2]])",
+    "raises an error whose text does not end": "class Loud(Exception):\n    def __str__(self):\n        while True: pass\n"
+    "def f(xs): raise Loud",
+    "is a generator of the answers": "def f(xs): return (x for x in [sum(xs) * 7 + 1, sorted(xs)])",
+    "returns the answer as text": "def f(xs): return str([sum(xs) * 7 + 1, sorted(xs)])",
     "is a wrong program": "def f(xs) return 1",
     "is no program": "\x00\ud800 f",
     "defines something else": "f = 3",
