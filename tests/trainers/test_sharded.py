@@ -161,6 +161,16 @@ def test_a_batch_of_failures_changes_nothing(ranks: Callable[[int], Gang]):
     assert gap(got[0].weights, dict(job.model.state_dict())) == 0.0 and got[1].metrics[0]["steps_skipped"] == 1
 
 
+def test_ranks_of_a_bfloat16_policy_keep_float32_masters_of_their_parts(ranks: Callable[[int], Gang]):
+    model = policy().bfloat16()
+    job = Job(model, [sampled_by(model, collate(groups()))], Update(optimizer=FAST, max_tokens=40))
+    want, got = play(job).state, ranks(2)(job)[0].state
+    assert [m.dtype for m in got["masters"]] == [m.dtype for m in want["masters"]] == [torch.float32] * len(want["masters"])
+    moments = [tensors(state["optimizers"]) for state in (want, got)]
+    largest = max(float(t.abs().max()) for name, t in moments[0].items() if "exp_avg" in name)
+    assert gap(*moments) < 0.02 * largest, "the same gradient, as far as eight bits go"
+
+
 @pytest.mark.parametrize("slot", ["losses", "corrections"])
 def test_a_rank_without_rows_asks_nothing_of_a_method(slot: str):
     none = batches()[0].rows(torch.arange(0))
