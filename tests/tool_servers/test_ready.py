@@ -1,6 +1,7 @@
 """What outlives a session: one supervisor, and where asked for blank sessions; nothing of a session is in either."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import psutil
@@ -48,6 +49,31 @@ def test_the_same_processes_before_and_after() -> None:
                 (supervisor,) = named(zygote(sandbox), "supervisor")
                 fds = fds or supervisor.num_fds()
                 assert supervisor.num_fds() == fds and zygote(sandbox).num_fds() <= fds + 4
+
+    asyncio.run(main())
+
+
+def test_supervisors_wait_for_the_next_sessions_but_not_all_of_them() -> None:
+    async def main() -> None:
+        async with EmbeddedSandbox() as sandbox:
+
+            async def at_once(names: str) -> None:
+                sessions = await asyncio.gather(*(sandbox.open(SessionSpec(name)) for name in names))
+                assert [(await s.call(1, "python", {"code": "x = 1; x"})).value for s in sessions] == ["1"] * len(names)
+                await asyncio.gather(*(s.close() for s in sessions))
+
+            def supervisors() -> set[int]:
+                return {p.pid for p in named(zygote(sandbox), "supervisor")}
+
+            await at_once("abcdefghijkl")
+            await until(lambda: len(supervisors()) in (8, 9))
+            waiting = supervisors()
+            await at_once("mnopqrst")
+            assert supervisors() <= waiting and len(supervisors()) >= 8 and not inner(sandbox)
+            (task,) = sandbox._zygotes.values()
+            task.result().expire(time.monotonic() + 3600)
+            await until(lambda: len(supervisors()) == 1)
+            await at_once("ab")
 
     asyncio.run(main())
 

@@ -29,6 +29,8 @@ from turnwise.tool_servers.sandbox.zygotes import Link, Zygote, plan_of, sweep
 __all__ = ["EmbeddedSandbox", "EmbeddedSession"]
 
 _START_S, _FILE_S, _FORK_S, _GRACE_S, _END_S = 60.0, 30.0, 30.0, 10.0, 10.0
+_SPARE = 8
+"""Supervisors without a session that wait for one, at most, if nobody says how much may stand ready."""
 
 
 class EmbeddedSession:
@@ -267,8 +269,8 @@ class EmbeddedSandbox:
         plan = plan_of(described, self.level)
         again = self.level is Level.NAMESPACES
         zygote = await Zygote.start(replace(plan, shared=self._shared if again else {}))
-        most = described.ready if self._most_ready is None else self._most_ready
-        ready = Ready(zygote, most if again else 0, again=again)
+        most, spare = (described.ready, _SPARE) if self._most_ready is None else (self._most_ready, 0)
+        ready = Ready(zygote, most, again=True, spare=spare) if again else Ready(zygote, 0, again=False)
         try:
             await ready.start()
         except BaseException:

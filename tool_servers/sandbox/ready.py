@@ -27,9 +27,10 @@ _KEPT_S = 60.0
 class Ready:
     """What one zygote has ready: as many blank sessions as were opened lately with the same bounds, at most `most` in all."""
 
-    def __init__(self, zygote: Zygote, most: int, *, again: bool) -> None:
-        """`again`: whether supervisors serve one session after another. Then one of them lives as long as the zygote."""
-        self.zygote, self._most, self._again = zygote, most, again
+    def __init__(self, zygote: Zygote, most: int, *, again: bool, spare: int = 0) -> None:
+        """`again`: whether supervisors serve one session after another. Then one of them lives as long as the zygote, and `spare`
+        more, or as many as there are blank sessions, wait for the next ones."""
+        self.zygote, self._most, self._again, self._kept = zygote, most, again, max(most, spare)
         self._first: Link | None = None
         self._blanks: list[tuple[str, asyncio.Task[Link]]] = []
         """Oldest first; some are still being made."""
@@ -69,7 +70,7 @@ class Ready:
         """A link whose sessions are closed."""
         if self._first is not None and not self._first.alive:
             self._first = link
-        if link.alive and (link is self._first or len(self._spare) < self._most):
+        if link.alive and (link is self._first or len(self._spare) < self._kept):
             self._spare.append(link)
             self._fill_soon()
         else:
