@@ -17,7 +17,7 @@ _CLOSE_S = 30.0
 def death(error: Exception) -> str:
     """What Ray says of an actor's death, in one line."""
     said = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(said)[:300] or type(error).__name__
+    return " ".join(said)[:500] or type(error).__name__
 
 
 class Crew:

@@ -81,10 +81,11 @@ def connected(address: str, say: Callable[[str], None]) -> Generator[None]:
 def _joined(address: str, say: Callable[[str], None]) -> bool:
     """Whether there is a cluster, which this process has then joined."""
     import ray  # noqa: PLC0415  (optional)
+    from ray.exceptions import RayError  # noqa: PLC0415  (optional)
 
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, RayError) as error:
         if address == "auto" and "RAY_ADDRESS" not in os.environ:
             return False
         where = f"{address} (RAY_ADDRESS={os.environ['RAY_ADDRESS']})" if address == "auto" else address
