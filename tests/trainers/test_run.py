@@ -180,6 +180,7 @@ def test_the_model_is_one_of_transformers(done: tuple[Path, Result, str]):
 
 # --- exact resume ------------------------------------------------------------------------------------------------------
 
+HALF = Scratch(hidden=16, layers=1, heads=2, mlp=24, vocabulary=400, context=256, dtype="bfloat16")
 VARIANTS = {
     "grpo": TINY,
     "critic": replace(TINY, advantage=TurnGAE(), critic=Critic(), warm_start=None),
@@ -187,6 +188,7 @@ VARIANTS = {
         TINY, advantage=BilevelGAE(whiten=True), critic=Critic(level="token"), transform=(EMPG(), LengthFree()), warm_start=None
     ),
     "minibatches": replace(TINY, minibatches=2, epochs=2, kl=0.05, entropy=0.01, warmup=4),
+    "bfloat16": replace(TINY, policy=HALF, activation_checkpointing=True, optimizer=AdamW(lr=1e-3)),
     "lora_muon": replace(TINY, lora=Lora(rank=2), optimizer=MuonAdamW(), kl=0.05),
 }
 
