@@ -21,19 +21,32 @@ import psutil
 import pytest
 from rich.console import Console
 
+from turnwise.agents.agent import ModelAgent
+from turnwise.agents.chat import ChatTemplate
+from turnwise.agents.engines.torch import TorchEngine
+from turnwise.agents.episode import Problem
+from turnwise.errors import EngineFailure, InfraError
 from turnwise.trainers.advantages.turn_gae import TurnGAE
+from turnwise.trainers.cluster.crew import Crew
+from turnwise.trainers.cluster.fleet import Fleet
+from turnwise.trainers.cluster.parcels import store
+from turnwise.trainers.cluster.resources import connected
 from turnwise.trainers.cluster.settings import Cluster
 from turnwise.trainers.critic import Critic
 from turnwise.trainers.engines.torch import Torch
+from turnwise.trainers.learner import LocalLearner, Update
+from turnwise.trainers.live import limits_of, sampling_of, worlds_of
 from turnwise.trainers.logbook import read_metrics
 from turnwise.trainers.policies.scratch import Scratch
+from turnwise.trainers.pool import LocalPool
 from turnwise.trainers.recipe import EnvChoice, Evaluate, Recipe
 from turnwise.trainers.recording import read_events
 from turnwise.trainers.replay import comparable, recorded_steps, replay
 from turnwise.trainers.rewards.invalid_action import InvalidAction
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.run import run
-from turnwise.trainers.sync import Probe
+from turnwise.trainers.sync import Probe, sync
+from turnwise.types import Group, Trajectory
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -60,25 +73,35 @@ RECIPE = Recipe(
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def no_tokens() -> Iterator[pytest.MonkeyPatch]:
+    """Ray remembers for all of a process whether it asks for tokens, and its test cluster never does."""
+    config = pytest.importorskip("ray._raylet").Config
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        config.initialize("")
+        yield patch
+    config.initialize("")
+
+
+@pytest.fixture(scope="module")
+def address(no_tokens: pytest.MonkeyPatch) -> Iterator[str]:
     """Of a cluster with two nodes on this machine. Everything it started is gone afterwards, and so are its files."""
     folder = Path(tempfile.mkdtemp(prefix="tw-", dir="/tmp"))  # short: Ray's sockets lie in it
     (folder / "ray").mkdir()
     node: dict[str, Any] = {"num_cpus": 2, "object_store_memory": MEMORY, "include_dashboard": False}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", str(folder))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        before = set(psutil.Process().children(recursive=True))
-        nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "temp_dir": str(folder)})
-        try:
-            nodes.add_node(**node)
-            yield nodes.address
-        finally:
-            started = set(psutil.Process().children(recursive=True)) - before
-            nodes.shutdown()
-            _, alive = psutil.wait_procs(started, timeout=20)
-            shutil.rmtree(folder, ignore_errors=True)
-            assert not alive, f"still there after the cluster's end: {alive}"
+    no_tokens.setenv("RAY_TMPDIR", str(folder))
+    before = set(psutil.Process().children(recursive=True))
+    nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "temp_dir": str(folder)})
+    try:
+        nodes.add_node(**node)
+        yield nodes.address
+    finally:
+        started = set(psutil.Process().children(recursive=True)) - before
+        nodes.shutdown()
+        _, alive = psutil.wait_procs(started, timeout=20)
+        shutil.rmtree(folder, ignore_errors=True)
+        assert not alive, f"still there after the cluster's end: {alive}"
 
 
 def actors(name: str) -> list[psutil.Process]:
@@ -181,3 +204,130 @@ def test_a_killed_engine_is_replaced_with_the_present_weights(address: str, tmp_
     assert sampled(out) == sampled(plain)
     for here, there in zip(metrics(out), metrics(plain), strict=True):
         assert here == pytest.approx(there, rel=1e-3, abs=1e-4)
+
+
+# --- the pieces, in real actors -------------------------------------------------------------------------------------------
+
+
+def test_the_probe_finds_one_disturbed_replica_and_a_stopped_worker_is_replaced(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers with engines of their own. First a parameter of the second is disturbed behind the sync's back; then the first
+    is stopped, which no connection notices, and its groups are played by others: as one process plays them, to the last bit."""
+    recipe = replace(RECIPE, cluster=Cluster(address="auto", workers=2, engines=0, silence_s=20.0))
+    model, tokenizer = recipe.policy.build((), 3)
+    learner = LocalLearner(model, Update())
+    problems = [Problem("turnwise/Lookup-v0", seed, {"difficulty": 1}) for seed in range(4)]
+    said: list[str] = []
+    ended: list[Trajectory] = []
+
+    async def disturbed(fleet: Fleet) -> None:
+        take = fleet.engine._take
+        name = next(n for n, _ in model.named_parameters() if n.endswith("model.norm.weight"))
+
+        async def wrong(index: int, stored: Any, version: int) -> float:
+            if index == 1:
+                other = {n: 100 * t if n == name else t for n, t in model.state_dict().items()}
+                stored = store(other)
+            return await take(index, stored, version)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(fleet.engine, "_take", wrong)
+            with pytest.raises(EngineFailure, match=name.replace(".", r"\.")):
+                await sync(fleet.engine, learner, Probe(tensors_every=0))
+        found = await sync(fleet.engine, learner, Probe(tensors_every=1))
+        assert found.metrics["sync/bytes"] == sum(p.numel() * p.element_size() for p in model.parameters())
+        assert found.metrics["sync/probe_difference"] == 0.0 and set(found.seconds) == {"sync", "sync_paused"}
+
+    async def story() -> list[Group]:
+        fleet = Fleet(recipe, model, tokenizer, said.append)
+        try:
+            await fleet.start()
+            await disturbed(fleet)
+            os.kill(await fleet.workers.seats[0].pid.remote(), signal.SIGSTOP)
+            groups = await asyncio.wait_for(fleet.pool(ended.append).collect(problems, 7), DEADLINE_S)
+            assert fleet.lost["worker"] >= 1
+            return groups
+        finally:
+            await fleet.close()
+
+    async def at_home() -> list[Group]:
+        agent = ModelAgent(TorchEngine(model, max_batch=1), ChatTemplate(tokenizer), sampling_of(recipe))
+        return await LocalPool(worlds_of(recipe), agent, recipe.rollout, limits=limits_of(recipe)).collect(problems, 7)
+
+    with connected("auto", said.append):
+        away = asyncio.run(story())
+    assert "2 node(s)" in said[0] and any("said nothing for 20 s" in text for text in said), said
+    assert told(away) == told(asyncio.run(at_home()))
+    assert {id(t) for t in ended} == {id(t) for group in away for t in group.trajectories} and len(ended) == 16
+
+
+def told(groups: list[Group]) -> list[Any]:
+    return [
+        [
+            (t.task, t.seed, t.stop, [(turn.action_ids, turn.logprobs, turn.entropies, turn.observation) for turn in t.turns])
+            for t in group.trajectories
+        ]
+        for group in groups
+    ]
+
+
+@pytest.mark.usefixtures("no_tokens")
+def test_an_actor_that_dies_again_and_again_ends_the_crew_with_its_last_words() -> None:
+    """On a local cluster, started for the occasion. Who gets something done in between may die as often as it likes."""
+
+    class Light:
+        async def begin(self, fatal: bool) -> int:
+            if fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return os.getpid()
+
+        async def endure(self) -> None:
+            await asyncio.Event().wait()
+
+        async def close(self) -> None:
+            pass
+
+    deaths: list[tuple[str, int]] = []
+
+    def crew(fatal: bool) -> Crew:
+        async def prepare(index: int, handle: Any) -> None:
+            await handle.begin.remote(fatal and index == 1)
+
+        return Crew(
+            *("worker", 2),
+            create=lambda _: ray.remote(num_cpus=0.1, max_restarts=0)(Light).remote(),
+            prepare=prepare,
+            seated=lambda _index, _handle: None,
+            lost=lambda kind, index, _why: deaths.append((kind, index)),
+            restarts=1,
+            start_s=DEADLINE_S,
+        )
+
+    async def sturdy() -> None:
+        some = crew(fatal=False)
+        await some.start()
+        for death in range(1, 4):
+            os.kill(await some.seats[0].begin.remote(False), signal.SIGKILL)
+            async with asyncio.timeout(DEADLINE_S):
+                while len(deaths) < death or some.seats[0] is None:
+                    await asyncio.sleep(0.01)
+            some.finished(0)
+        assert deaths == [("worker", 0)] * 3 and await some.living() == [0, 1]
+        await some.close()
+        deaths.clear()
+
+    async def doomed() -> None:
+        some = crew(fatal=True)
+        try:
+            await some.start()
+        finally:
+            await some.close()
+
+    said: list[str] = []
+    with connected("local", said.append):
+        asyncio.run(sturdy())
+        with pytest.raises(InfraError, match="worker 1 died 2 times without having finished"):
+            asyncio.run(doomed())
+    assert deaths == [("worker", 1)] * 2 and said == ["cluster: a local one, for this run"]
+    assert not ray.is_initialized()
