@@ -20,7 +20,8 @@ Run = Mapping[str, Any]
 BASELINE = "grpo"
 CURVE = 64
 """Tasks of a point of the curve."""
-T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+_T95 = "12.706 4.303 3.182 2.776 2.571 2.447 2.365 2.306 2.262 2.228 2.201 2.179 2.160 2.145 2.131 2.120 2.110 2.101 2.093"
+T95 = dict(enumerate(map(float, _T95.split()), start=1))
 """Two-sided 95 % points of Student's t by degrees of freedom."""
 
 
