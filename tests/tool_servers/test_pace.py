@@ -78,7 +78,7 @@ def test_debt_is_not_charged_to_the_wall_clock(level: Level) -> None:
 
 
 def test_what_could_not_begin_has_a_little_more_time() -> None:
-    """A call that is over its time before anybody looked whether it starves: it runs before all, once, and not for long."""
+    """A call that is over its time before anybody looked whether it starves: it runs before all, and not for long."""
 
     async def run() -> None:
         async with EmbeddedSandbox(level=Level.NAMESPACES) as sandbox:

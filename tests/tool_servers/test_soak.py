@@ -26,7 +26,7 @@ from turnwise.tool_servers.sandbox.protocol import ForkRefused, Level, SessionSp
 SOAK_S = float(os.environ.get("TURNWISE_SOAK_S", "9"))
 """For each level."""
 SESSIONS = 32 if SOAK_S > 60 else 8
-LIMITS = Limits(wall_s=0.5, memory_mb=64, processes=8, disk_mb=4, inodes=128, output_stop_mb=2, open_files=64)
+LIMITS = Limits(wall_s=20, memory_mb=64, processes=8, disk_mb=4, inodes=128, output_stop_mb=2, open_files=64)
 ATTACKS = (
     "while True: pass",
     "x = bytearray(b'x' * (200 << 20))",
@@ -80,7 +80,7 @@ async def one(sandbox: EmbeddedSandbox, name: str, chance: random.Random, seen: 
     twins: list[EmbeddedSession] = []
     for seq in range(1, chance.randrange(3, 12)):
         if chance.random() < 0.1:
-            result = await session.call(seq, "python", {"code": chance.choice(ATTACKS)})
+            result = await session.call(seq, "python", {"code": chance.choice(ATTACKS)}, wall_s=0.5)
             seen[f"attack {result.status}"] += 1
             if result.status in (Status.OK, Status.ERROR):
                 break  # the session may be full or have children: it goes as it is

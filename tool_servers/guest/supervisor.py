@@ -26,7 +26,7 @@ __all__ = ["Supervisor"]
 _IDLE_TICK_S = 0.25
 _AGAIN_S, _BURIAL_S = 0.02, 0.001
 _NEVER = 3600.0
-_GRACE_S = 0.1
+_GRACE_S, _MOST_GRACE_S = 0.1, 1.0
 _CHUNK = 1 << 16
 
 
@@ -327,11 +327,11 @@ class Supervisor:
         return -1 if least == _NEVER else max(0.0, least)
 
     def _more_time(self, member: Member, call: Call) -> bool:
-        """Once, and little of it, for a call that others kept from doing anything at all."""
+        """A little, again and again up to a bound, for a call that others kept from doing anything at all."""
         accounts = self._family.accounts
-        if call.grace_s or not accounts.starves(member, call) or accounts.over(member) or call.rested:
+        if call.grace_s >= _MOST_GRACE_S or not accounts.starves(member, call) or accounts.over(member) or call.rested:
             return False
-        call.grace_s = _GRACE_S
+        call.grace_s += _GRACE_S
         accounts.help(member)
         return True
 
