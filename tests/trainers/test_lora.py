@@ -83,7 +83,7 @@ def test_the_forward_pass_is_the_adapted_models():
     mask = torch.ones_like(IDS, dtype=torch.bool)
     mask[:, 0] = False
     forward = Forward(model)
-    assert forward._split, "the vocabulary is projected only where it is asked for, with adapters too"
+    assert forward.head is model.get_output_embeddings(), "logits only where they are asked for, with adapters too"
     logp, _ = forward(IDS, mask)
     want = logits(model)[:, :-1].log_softmax(-1).gather(2, IDS[:, 1:, None])[..., 0]
     assert torch.allclose(logp[:, 1:], want, atol=1e-5)
