@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import gcd
 
 __all__ = ["CalculatorError", "Result", "calculate", "show"]
@@ -43,6 +44,7 @@ class Result:
     """Operators with two sides. A fraction of two integers in a larger expression, `3/4 + 1`, is a number and counts as none."""
 
 
+_SMALL = 2**60
 _Ratio = tuple[int, int]
 """Numerator, and denominator above 0, in lowest terms: several times as quick as a Fraction."""
 
@@ -57,6 +59,7 @@ def calculate(expression: str, *, max_length: int = MAX_LENGTH) -> Result:
     if simple := _SIMPLE.fullmatch(expression):
         return _simple(int(simple[1]), simple[2], int(simple[3]))
     stack = _Stack()
+    operands = stack.operands
     waiting: list[str] = []
     wants_operand = True
     for literal, token, strange in _TOKEN.findall(expression.translate(_SYNONYMS).rstrip()):
@@ -65,7 +68,7 @@ def calculate(expression: str, *, max_length: int = MAX_LENGTH) -> Result:
         if literal:
             if not wants_operand:
                 raise CalculatorError(f"an operator is missing before {literal[:20]!r}.")
-            stack.push_literal(literal)
+            operands.append(_literal(literal))
             wants_operand = False
         elif token == "(":
             if not wants_operand:
@@ -134,26 +137,28 @@ class _Stack:
         self.operations = 0
         self.fractions = 0
 
-    def push_literal(self, text: str) -> None:
-        if len(text) > MAX_DIGITS:
-            raise CalculatorError(f"a number has more than {MAX_DIGITS} digits.")
-        if text.isdigit():
-            self.operands.append(((int(text), 1), True))
-        else:
-            whole, _, part = text.partition(".")
-            self.operands.append((_reduced(int(whole + part), 10 ** len(part)), False))
-
     def apply(self, operator: str) -> None:
         right, right_integer = self.operands.pop()
         if operator == _SIGN:
             self.operands.append(((-right[0], right[1]), right_integer))
             return
-        left, left_integer = self.operands.pop()
+        left, left_integer = self.operands[-1]
         if operator == "/" and left_integer and right_integer:
             self.fractions += 1
         else:
             self.operations += 1
-        self.operands.append((_bounded(operator, left, right), False))
+        self.operands[-1] = (_bounded(operator, left, right), False)
+
+
+@lru_cache(maxsize=4096)
+def _literal(text: str) -> tuple[_Ratio, bool]:
+    """An operand as `_Stack` keeps it."""
+    if len(text) > MAX_DIGITS:
+        raise CalculatorError(f"a number has more than {MAX_DIGITS} digits.")
+    if text.isdigit():
+        return (int(text), 1), True
+    whole, _, part = text.partition(".")
+    return _reduced(int(whole + part), 10 ** len(part)), False
 
 
 def _reduced(numerator: int, denominator: int) -> _Ratio:
@@ -167,6 +172,8 @@ def _bounded(operator: str, left: _Ratio, right: _Ratio) -> _Ratio:
     (a, b), (c, d) = left, right
     if b == d == 1 and operator != "/":
         value = (a * c if operator == "*" else a + c if operator == "+" else a - c), 1
+        if -_SMALL < value[0] < _SMALL:
+            return value
     elif operator == "*":
         value = _reduced(a * c, b * d)
     elif operator == "/":
