@@ -89,7 +89,8 @@ def _joined(address: str, say: Callable[[str], None]) -> bool:
         if address == "auto" and "RAY_ADDRESS" not in os.environ:
             return False
         where = f"{address} (RAY_ADDRESS={os.environ['RAY_ADDRESS']})" if address == "auto" else address
-        raise ConfigError(f"cluster {where}: no Ray cluster can be joined there: {error}") from error
+        mend = "is it up, and if it asks for a token (`ray start` says so), is RAY_AUTH_MODE=token set here as well?"
+        raise ConfigError(f"cluster {where}: no Ray cluster can be joined there: {error}; {mend}") from error
     nodes = [node for node in ray.nodes() if node["Alive"]]
     say(f"cluster: joined {ray.get_runtime_context().gcs_address}, {len(nodes)} node(s)")
     return True
