@@ -29,7 +29,8 @@ def url() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="tw-"))  # Podman takes no long paths
     podman = ["podman", "--root", str(folder / "root"), "--runroot", str(folder / "run")]
     socket = folder / "podman.sock"
-    service = subprocess.Popen([*podman, "system", "service", "-t", "0", f"unix://{socket}"], start_new_session=True)
+    words = [*podman, "system", "service", "-t", "0", f"unix://{socket}"]
+    service = subprocess.Popen(words, start_new_session=True, cwd=folder)  # conmon notes there that memory ran out
     try:
         with subprocess.Popen(["docker", "save", BASE], stdout=subprocess.PIPE) as image:
             subprocess.run([*podman, "load", "-q"], stdin=image.stdout, check=True, capture_output=True, timeout=120)
