@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import gymnasium
@@ -21,7 +21,7 @@ from turnwise.envs.text_space import TextSpace
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.types import Task
 
-__all__ = ["Split", "Transition", "TurnEnv", "split_of"]
+__all__ = ["Split", "Transition", "TurnEnv", "seed_in", "split_of"]
 
 Split = Literal["train", "test"]
 MAX_ACTION = 100_000
@@ -33,6 +33,14 @@ _NO_TERMS: Mapping[str, float] = {}
 def split_of(task_id: str) -> Split:
     """The split a task belongs to, by a hash of its id: one task can never be in both. A quarter is for testing."""
     return "test" if hashlib.blake2b(task_id.encode(), digest_size=1).digest()[0] < 64 else "train"
+
+
+def seed_in(split: Split, rng: np.random.Generator, id_of: Callable[[int], str]) -> int:
+    """A random seed whose task, by its id, falls into that split: so only a task that is played needs to be made."""
+    while True:
+        seed = int(rng.integers(2**63))
+        if split_of(id_of(seed)) == split:
+            return seed
 
 
 class Transition(NamedTuple):

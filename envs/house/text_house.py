@@ -25,7 +25,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split, Transition, TurnEnv, split_of
+from turnwise.envs.core import Split, Transition, TurnEnv, seed_in, split_of
 from turnwise.envs.draws import Draws
 from turnwise.envs.house.catalogue import CLOSED, DEVICES, INSIDE, KNIFE, STATES, THINGS, kind_of
 from turnwise.envs.house.commands import HELP, Command, read_command
@@ -77,10 +77,7 @@ class TextHouse(TurnEnv):
     @override
     def sample_task(self, rng: np.random.Generator, split: Split, difficulty: int) -> Task:
         """Aims at the split: only the house that is played is built, and its goals are of that split."""
-        while True:
-            seed = int(rng.integers(2**63))
-            if split_of(_id_of(difficulty, seed)) == split:
-                return _task(difficulty, seed)
+        return _task(difficulty, seed_in(split, rng, lambda seed: _id_of(difficulty, seed)))
 
     @override
     def turn_limit(self, task: Task) -> int:

@@ -25,7 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split, split_of
+from turnwise.envs.core import Split, seed_in
 from turnwise.envs.options import ToolOptions
 from turnwise.envs.search.lookup_world import LEVELS, answer_of, build_world, page_text, path_of, question_of
 from turnwise.envs.tool_env import ToolEnv
@@ -93,10 +93,7 @@ class Lookup(ToolEnv):
     @override
     def sample_task(self, rng: np.random.Generator, split: Split, difficulty: int) -> Task:
         """Aims at the split: only the world that is played is built."""
-        while True:
-            seed = int(rng.integers(2**63))
-            if split_of(self._id_of(seed, difficulty)) == split:
-                return self._task_of(seed, difficulty)
+        return self._task_of(seed_in(split, rng, lambda seed: self._id_of(seed, difficulty)), difficulty)
 
     def _id_of(self, seed: int, difficulty: int) -> str:
         return f"lookup/{self.style}/{difficulty}/{seed:016x}"

@@ -36,7 +36,7 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split, Transition, split_of
+from turnwise.envs.core import Split, Transition, seed_in
 from turnwise.envs.options import ToolOptions
 from turnwise.envs.question_files import id_in_split, stamp_of
 from turnwise.envs.search.answers import exact_match
@@ -99,10 +99,7 @@ class MaskedSearch(PageEnv):
         """Aims at the split: only the passage that is played is made."""
         if self._own is not None:
             return _task_of_own(self._own[0].draw(rng, split, LEVELS[difficulty].masks), split, difficulty)
-        while True:
-            seed = int(rng.integers(2**63))
-            if split_of(_id_of(seed, difficulty)) == split:
-                return _task_of(seed, difficulty)
+        return _task_of(seed_in(split, rng, lambda seed: _id_of(seed, difficulty)), difficulty)
 
     @override
     def turn_limit(self, task: Task) -> int:

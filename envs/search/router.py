@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split, Transition, split_of
+from turnwise.envs.core import Split, Transition, seed_in
 from turnwise.envs.options import ToolOptions
 from turnwise.envs.search.answers import exact_match, normalised
 from turnwise.envs.search.experts import Model, believed, card, path_of, price_of_call
@@ -119,10 +119,7 @@ class Router(ToolEnv):
     @override
     def sample_task(self, rng: np.random.Generator, split: Split, difficulty: int) -> Task:
         """Aims at the split: only the case that is played is made."""
-        while True:
-            seed = int(rng.integers(2**63))
-            if split_of(_id_of(seed, difficulty)) == split:
-                return _task_of(seed, difficulty)
+        return _task_of(seed_in(split, rng, lambda seed: _id_of(seed, difficulty)), difficulty)
 
     @override
     def turn_limit(self, task: Task) -> int:

@@ -36,7 +36,7 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split, Transition, split_of
+from turnwise.envs.core import Split, Transition, seed_in
 from turnwise.envs.options import ToolOptions
 from turnwise.envs.question_files import DataSplit, FileQuestions, Questions, stamp_of
 from turnwise.envs.search.answers import exact_match, token_f1
@@ -98,10 +98,7 @@ class Search(FileQuestions, PageEnv):
         """Aims at the split: only the story that is played is made."""
         if self.questions is not None:
             return super().sample_task(rng, split, difficulty)
-        while True:
-            seed = int(rng.integers(2**63))
-            if split_of(_id_of(seed, difficulty)) == split:
-                return _task_of(seed, difficulty)
+        return _task_of(seed_in(split, rng, lambda seed: _id_of(seed, difficulty)), difficulty)
 
     @override
     def turn_limit(self, task: Task) -> int:
