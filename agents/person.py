@@ -25,14 +25,14 @@ def is_open(typed: str) -> bool:
 def spell(line: str, env: TurnEnv) -> str:
     """The action that a typed line means.
 
-    In a ToolEnv `= 42` is the final answer and `lookup Mira` or `lookup name="Mira"` a tool call, both written in the
-    environment's format; a block between two ``` is one argument, as it stands. Everything else, and every line in other
-    environments, is the action as it stands.
+    In a ToolEnv `= 42` is the final answer, where there is one, and `lookup Mira` or `lookup name="Mira"` a tool call, both
+    written in the environment's format; a block between two ``` is one argument, as it stands. Everything else, and every line in
+    other environments, is the action as it stands.
     """
     if not isinstance(env, ToolEnv):
         return line
     typed = line.strip()
-    if typed.startswith("="):
+    if typed.startswith("=") and env.takes_answer:
         return env.format.final(typed[1:].strip())
     name, rest = [*typed.split(None, 1), "", ""][:2]
     tool = next((tool for tool in env.tools if tool["name"] == name), None)
@@ -44,7 +44,7 @@ def usage(env: TurnEnv) -> str:
     rows = [("!", "let the expert play this turn"), ("?", "this help"), (":q", "quit (so does the end of input)")]
     if isinstance(env, ToolEnv):
         rows = [
-            ("= TEXT", "give the final answer"),
+            *([("= TEXT", "give the final answer")] if env.takes_answer else []),
             *map(_signature, env.tools),
             *((f"{tool['name']} ```", "an argument of several lines, which another ``` ends") for tool in env.tools[:1]),
             *rows,

@@ -31,6 +31,8 @@ class ToolEnv(TurnEnv):
     """
 
     toolset: ClassVar[Sequence[Tool]] = ()
+    takes_answer: ClassVar[bool] = True
+    """Whether there is a final answer; without one, the tools alone end the episode."""
 
     def __init__(
         self,

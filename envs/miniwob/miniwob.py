@@ -63,23 +63,19 @@ with -1: it is the one page without an expert.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Literal
 
 import numpy as np
-from gymnasium import Space, spaces
 from numpy.typing import NDArray
 from typing_extensions import Unpack, override
 
-from turnwise.envs.actions import Parsed
-from turnwise.envs.core import Transition, TurnEnv, split_of
+from turnwise.envs.core import Transition, split_of
 from turnwise.envs.miniwob.experts import EXPERTS, LEVELS, expert_script
 from turnwise.envs.miniwob.pages import page_names, time_limit_ms
 from turnwise.envs.miniwob.session import MiniWoBPage, Start
 from turnwise.envs.options import ToolOptions
-from turnwise.envs.text_space import TextSpace
-from turnwise.envs.tool_env import ToolEnv
+from turnwise.envs.screen_env import PictureEnv, pixels
 from turnwise.envs.tools import tool
 from turnwise.errors import ConfigError, UnknownName, Unsupported
 from turnwise.types import Task
@@ -90,13 +86,9 @@ MAX_TYPED = 1000
 MAX_WAIT_MS = 60_000
 _SIZE, _FLIGHT_SIZE = (210, 160), (667, 375)
 """Height and width of what is shown in a picture."""
-_RULES = (
-    "Each reply calls one or several of the tools; the answer is the page afterwards, on which [n] are the marks. Colours are "
-    "#rrggbb, places x,y widthxheight in pixels. There is nothing to say at the end: the page decides when it is over."
-)
 
 
-class MiniWoB(ToolEnv):
+class MiniWoB(PictureEnv):
     """Rewards as above; without `tasks`, episodes are of the pages of the level, of those that there is an expert for.
 
     tasks: name or names of pages, played at whatever level.
@@ -106,9 +98,10 @@ class MiniWoB(ToolEnv):
     image: whether observations are {"text": str, "image": uint8[210, 160, 3]} with a picture (flights: [667, 375, 3]).
     """
 
-    metadata: dict[str, Any] = {**TurnEnv.metadata, "render_modes": ["ansi", "rgb_array"], "inline": False}  # noqa: RUF012
     levels = range(1, 6)
     default_level = 1
+    shown = "the page afterwards, on which [n] are the marks. Colours are #rrggbb, places x,y widthxheight in pixels"
+    ending = "the page decides when it is over"
 
     def __init__(
         self,
@@ -129,7 +122,7 @@ class MiniWoB(ToolEnv):
             raise ConfigError("MiniWoB: tasks must name at least one page, or be None for all that there is an expert for.")
         if not 1 <= step_ms <= MAX_WAIT_MS:
             raise ConfigError(f"MiniWoB: step_ms must be 1 to {MAX_WAIT_MS}, got {step_ms}.")
-        self.decay, self.step_ms, self.boxes, self.image = decay, step_ms, boxes, image
+        self.decay, self.step_ms, self.boxes = decay, step_ms, boxes
         self.page = MiniWoBPage()
         if image:
             sizes = {_FLIGHT_SIZE if name.startswith("flight.") else _SIZE for name in self.tasks or ("",)}
@@ -137,8 +130,7 @@ class MiniWoB(ToolEnv):
                 raise ConfigError(
                     "MiniWoB: with image=True, flights and other pages cannot be mixed: their pictures differ in size."
                 )
-            picture = spaces.Box(0, 255, (*sizes.pop(), 3), np.uint8)
-            self.observation_space = cast(Space[str], spaces.Dict({"text": TextSpace(), "image": picture}))
+            self.with_pictures(*sizes.pop())
 
     # --- tools ----------------------------------------------------------------------------------------------------
 
@@ -244,61 +236,28 @@ class MiniWoB(ToolEnv):
     def question(self, task: Task) -> str:
         return self.page.utterance
 
-    @override
-    def rules(self) -> str:
-        called = self.format.call("click", {"mark": 3})
-        specs = self.format.describe(self.tools).partition("\nCall one")[0]
-        return f"{specs}\nFor example {called}. {_RULES}"
-
-    @override
-    def begin(self, task: Task) -> str:
-        name, seed = task.metadata["page"], task.metadata["seed"]
-        self.page.start(Start(name, seed, split_of(task.id), self.step_ms, self.boxes))
-        head = super().begin(task)
-        self._transcript.append(self.page.text)
-        return f"{head}\n\n{self.page.text}"
-
     # --- play -----------------------------------------------------------------------------------------------------
 
     @override
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        observation, info = super().reset(seed=seed, options=options)
-        return self._seen(observation), info
+    def open(self, task: Task) -> None:
+        name, seed = task.metadata["page"], task.metadata["seed"]
+        self.page.start(Start(name, seed, split_of(task.id), self.step_ms, self.boxes))
 
     @override
-    def step(self, action: str) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = super().step(action)
-        return self._seen(observation), reward, terminated, truncated, info
-
-    @override
-    def grade(self, answer: str) -> float:
-        return 0.0
-
-    @override
-    def _answer(self, answer: str) -> Transition:
-        return self.refuse("There is nothing to answer; the page decides when it is over.")
-
-    @override
-    def _use_tools(self, parsed: Parsed) -> Transition:
-        """The page after the last of the calls, and before it what went wrong."""
-        if parsed.error:
-            return self.refuse(parsed.error)
-        errors, valid = list[str](), True
-        for call in parsed.calls:
-            result, right = self._use(call)
-            valid = valid and right
-            if result:
-                errors.append(result)
-            if self.page.verdict.done:
-                break
+    def look(self) -> str:
         self.page.read()
         verdict = self.page.verdict
+        if verdict.done:
+            return f"The episode is over{f': {verdict.reason}' if verdict.reason else ''}."
+        return self.page.text
+
+    @override
+    def end(self) -> Transition | None:
+        verdict = self.page.verdict
         if not verdict.done:
-            return Transition("\n".join((*errors, self.page.text)), role="tool", valid=valid)
+            return None
         reward = verdict.reward if self.decay else verdict.raw
-        text = "\n".join((*errors, f"The episode is over{f': {verdict.reason}' if verdict.reason else ''}."))
-        outcome = min(max(verdict.raw, 0.0), 1.0)
-        return Transition(text, reward, terminated=True, outcome=outcome, terms={"page": reward}, valid=valid, role="tool")
+        return Transition("", reward, terminated=True, outcome=min(max(verdict.raw, 0.0), 1.0), terms={"page": reward})
 
     @override
     def expert_action(self) -> str:
@@ -309,21 +268,10 @@ class MiniWoB(ToolEnv):
         called = self.page.evaluate(expert_script(name))
         return self.format.call(called["tool"], called["arguments"])
 
-    # --- pictures -------------------------------------------------------------------------------------------------
-
-    def _seen(self, observation: str) -> Any:
-        return {"text": observation, "image": self._picture()} if self.image else observation
-
-    def _picture(self) -> NDArray[np.uint8]:
-        from PIL import Image  # noqa: PLC0415  (an extra)
-
-        height, width = _FLIGHT_SIZE if self.task.metadata["page"].startswith("flight.") else _SIZE
-        return np.array(Image.open(io.BytesIO(self.page.picture())).convert("RGB"))[:height, :width]
-
     @override
-    def render(self) -> Any:
-        """The conversation so far, or a picture of the page as uint8 [H, W, 3]."""
-        return self._picture() if self.render_mode == "rgb_array" else super().render()
+    def picture(self) -> NDArray[np.uint8]:
+        height, width = _FLIGHT_SIZE if self.task.metadata["page"].startswith("flight.") else _SIZE
+        return pixels(self.page.picture())[:height, :width]
 
     @override
     def close(self) -> None:

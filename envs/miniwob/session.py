@@ -76,7 +76,7 @@ class MiniWoBPage(BrowserPage):
         return site()
 
     def start(self, given: Start) -> None:
-        """A new episode, on a page that was loaded anew."""
+        """A new episode, on a page that was loaded anew and not yet read."""
         self.renew()
         address = address_of(given.name)
         if self._given is None or self._given.window != given.window:
@@ -97,7 +97,6 @@ class MiniWoBPage(BrowserPage):
         else:
             self.broken(f"{given.name} did not become ready")
         self.utterance = str(self.evaluate("turnwise.task()"))
-        self.read()
 
     def read(self) -> None:
         """Look at the page as it stands."""
@@ -124,7 +123,7 @@ class MiniWoBPage(BrowserPage):
         twin = type(self)()
         if self._session is not None and self._given is not None:
             twin.start(self._given)
-            for name, arguments in self._log[1:]:
+            for name, arguments in self._log:
                 if name == "read":
                     twin.read()
                 else:

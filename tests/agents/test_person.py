@@ -52,6 +52,10 @@ class Desk(ToolEnv):
         return self.format.final("a")
 
 
+class Bell(Desk):
+    takes_answer = False
+
+
 class Plain(TurnEnv):
     levels = range(1, 2)
 
@@ -124,3 +128,9 @@ def test_usage_names_the_tools_and_their_parameters() -> None:
     text = usage(Desk())
     assert "find NAME" in text and "book TOWN NIGHTS [breakfast=...]" in text and "Book a room." in text
     assert "= TEXT" not in usage(Plain()) and ":q" in usage(Plain())
+
+
+def test_no_answer_is_offered_where_none_is_taken() -> None:
+    env = Bell()
+    assert "= TEXT" in usage(Desk()) and "= TEXT" not in usage(env) and "find NAME" in usage(env)
+    assert spell("= 42", env) == "= 42"
