@@ -1,4 +1,4 @@
-"""Undirected graphs: read from a task, checked, shown and drawn."""
+"""Problems on undirected graphs: the graph read from a task, checked, shown and drawn."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from turnwise.envs.draws import Draws
 from turnwise.envs.np.drawing import COLOURS, NODE, Line, circle, network
 from turnwise.envs.np.fields import number, numbers
+from turnwise.envs.np.propose import ProposeAndImprove
+from turnwise.types import Task
 
-__all__ = ["Graph", "graph_in", "graph_picture", "listed", "relabelled"]
+__all__ = ["Graph", "GraphProblem", "graph_picture", "relabelled"]
 
 Edge = tuple[int, int]
 """Two vertices, from 0."""
@@ -33,25 +36,34 @@ def relabelled(draws: Draws, size: int, edges: Iterable[Edge]) -> tuple[dict[str
     return {"vertices": size, "edges": renamed}, labels
 
 
-def graph_in(metadata: Mapping[str, Any]) -> Graph:
-    """The graph of `vertices` and `edges` (pairs of labels from 1). ValueError if it is none."""
-    size = number(metadata["vertices"], 1, 1000)
-    edges = [numbers(edge, 1, size) for edge in metadata["edges"]]
-    if not edges:
-        raise ValueError("no vertices are joined")
-    neighbours = [set[int]() for _ in range(size)]
-    for a, b in edges:
-        if a == b:
-            raise ValueError(f"vertex {a} is joined to itself")
-        neighbours[a - 1].add(b - 1)
-        neighbours[b - 1].add(a - 1)
-    return Graph(size, tuple([frozenset(around) for around in neighbours]))
+class GraphProblem(ProposeAndImprove[Graph]):
+    """A problem on a graph; its tasks hold `vertices` and `edges` (pairs of labels from 1)."""
 
+    @override
+    def read(self, metadata: Mapping[str, Any]) -> Graph:
+        size = number(metadata["vertices"], 1, 1000)
+        edges = [numbers(edge, 1, size) for edge in metadata["edges"]]
+        if not edges:
+            raise ValueError("no vertices are joined")
+        neighbours = [set[int]() for _ in range(size)]
+        for a, b in edges:
+            if a == b:
+                raise ValueError(f"vertex {a} is joined to itself")
+            neighbours[a - 1].add(b - 1)
+            neighbours[b - 1].add(a - 1)
+        return Graph(size, tuple([frozenset(around) for around in neighbours]))
 
-def listed(graph: Graph) -> str:
-    """A line for each vertex and its neighbours, labels from 1."""
-    lines = [f"{v + 1}: {' '.join([str(other + 1) for other in sorted(graph.neighbours[v])])}" for v in range(graph.size)]
-    return "Vertex: those that it is joined to\n" + "\n".join(lines)
+    @override
+    def show(self, instance: Graph) -> str:
+        """A line for each vertex and its neighbours, labels from 1."""
+        joined = [" ".join([str(other + 1) for other in sorted(around)]) for around in instance.neighbours]
+        lines = [f"{vertex}: {others}" for vertex, others in enumerate(joined, 1)]
+        return "Vertex: those that it is joined to\n" + "\n".join(lines)
+
+    @override
+    def turns(self, task: Task) -> int:
+        """The vertices and 4."""
+        return task.metadata["vertices"] + 4
 
 
 def graph_picture(graph: Graph, groups: Sequence[Sequence[int]] = (), path: Sequence[Line] = ()) -> NDArray[np.uint8]:

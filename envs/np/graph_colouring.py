@@ -20,19 +20,17 @@ Sources: Turner, Almost all k-colorable graphs are easy to color, 1988 (planted 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from turnwise.envs.draws import Draws
-from turnwise.envs.np.graph import Graph, graph_in, graph_picture, listed, relabelled
+from turnwise.envs.np.graph import Graph, GraphProblem, graph_picture, relabelled
 from turnwise.envs.np.proposals import Proposal, counted, merged, not_once_each
-from turnwise.envs.np.propose import Draft, ProposeAndImprove
-from turnwise.types import Task
+from turnwise.envs.np.propose import Draft
 
 __all__ = ["SIZES", "GraphColouring"]
 
@@ -42,7 +40,7 @@ _DENSITY = 0.6
 """Of the pairs of different classes, how many are joined."""
 
 
-class GraphColouring(ProposeAndImprove[Graph]):
+class GraphColouring(GraphProblem):
     """The fewest colours. quality = (V - colours) / (V - optimum), from 0 to 1; V is the value to beat.
 
     Reward: half of what a proposal adds to the best quality so far (`progress`), and half for the optimum (`solved`), so only
@@ -65,19 +63,6 @@ class GraphColouring(ProposeAndImprove[Graph]):
         metadata, labels = relabelled(draws, size, edges)
         planted = tuple([tuple(sorted(labels[colour::colours])) for colour in range(colours)])
         return metadata, lambda: planted
-
-    @override
-    def read(self, metadata: Mapping[str, Any]) -> Graph:
-        return graph_in(metadata)
-
-    @override
-    def turns(self, task: Task) -> int:
-        """The vertices and 4."""
-        return task.metadata["vertices"] + 4
-
-    @override
-    def show(self, instance: Graph) -> str:
-        return listed(instance)
 
     @override
     def flaw(self, instance: Graph, proposal: Proposal) -> str:

@@ -19,19 +19,17 @@ Sources: Karp, Reducibility among combinatorial problems, 1972.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import accumulate, pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from turnwise.envs.draws import Draws
-from turnwise.envs.np.graph import Graph, graph_in, graph_picture, listed, relabelled
+from turnwise.envs.np.graph import Graph, GraphProblem, graph_picture, relabelled
 from turnwise.envs.np.proposals import Proposal, counted, repeated_or_unknown
-from turnwise.envs.np.propose import Draft, ProposeAndImprove
-from turnwise.types import Task
+from turnwise.envs.np.propose import Draft
 
 __all__ = ["SIZES", "HamiltonianCycle"]
 
@@ -39,7 +37,7 @@ SIZES = {1: (9, 15), 2: (11, 18), 3: (13, 21), 4: (16, 26), 5: (20, 32)}
 """Level -> vertices and edges."""
 
 
-class HamiltonianCycle(ProposeAndImprove[Graph]):
+class HamiltonianCycle(GraphProblem):
     """A cycle through all vertices: reward 1 (`progress` and `solved`, a half each) for the whole cycle, else 0."""
 
     name = "hamiltonian-cycle"
@@ -59,19 +57,6 @@ class HamiltonianCycle(ProposeAndImprove[Graph]):
         metadata, labels = relabelled(draws, size, edges)
         cycle = (tuple(labels),)
         return metadata, lambda: cycle
-
-    @override
-    def read(self, metadata: Mapping[str, Any]) -> Graph:
-        return graph_in(metadata)
-
-    @override
-    def turns(self, task: Task) -> int:
-        """The vertices and 4."""
-        return task.metadata["vertices"] + 4
-
-    @override
-    def show(self, instance: Graph) -> str:
-        return listed(instance)
 
     @override
     def flaw(self, instance: Graph, proposal: Proposal) -> str:

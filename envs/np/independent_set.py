@@ -22,18 +22,17 @@ Sources: Xu, Boussemart, Hemery and Lecoutre, Random constraint satisfaction: ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from turnwise.envs.draws import Draws
-from turnwise.envs.np.graph import Graph, graph_in, graph_picture, listed, relabelled
+from turnwise.envs.np.graph import Graph, GraphProblem, graph_picture, relabelled
 from turnwise.envs.np.proposals import Proposal, counted, repeated_or_unknown
-from turnwise.envs.np.propose import Draft, ProposeAndImprove
+from turnwise.envs.np.propose import Draft
 from turnwise.envs.np.restarts import orders
 from turnwise.types import Task
 
@@ -47,7 +46,7 @@ _EXTRA = 1.7
 _GROUP = 3
 
 
-class IndependentSet(ProposeAndImprove[Graph]):
+class IndependentSet(GraphProblem):
     """The most vertices, no two of them joined. quality = (vertices - V) / (optimum - V), from 0 to 1; V is the value to beat.
 
     Reward: half of what a proposal adds to the best quality so far (`progress`), and half for the optimum (`solved`), so only
@@ -73,17 +72,9 @@ class IndependentSet(ProposeAndImprove[Graph]):
         return metadata, lambda: chosen
 
     @override
-    def read(self, metadata: Mapping[str, Any]) -> Graph:
-        return graph_in(metadata)
-
-    @override
     def turns(self, task: Task) -> int:
         """A third of the vertices and 4."""
         return task.metadata["vertices"] // 3 + 4
-
-    @override
-    def show(self, instance: Graph) -> str:
-        return listed(instance)
 
     @override
     def flaw(self, instance: Graph, proposal: Proposal) -> str:
