@@ -44,7 +44,7 @@ class App:
         """Both are JSON. `goal` has those of the data that can change; these are copied, the others only read."""
         self.data: dict[str, Any] = {**data, **{key: copy.deepcopy(data[key]) for key in goal}}
         self.goal = goal
-        self.place = str(data.get("home", self.home))
+        self._come_to(str(data.get("home", self.home)))
         self.history: list[str] = []
         self.fields: dict[str, str] = {}
         self.question: tuple[str, str, str] | None = None
@@ -97,16 +97,6 @@ class App:
     @property
     def solved(self) -> bool:
         return all(self.data[key] == wanted for key, wanted in self.goal.items())
-
-    @property
-    def kind(self) -> str:
-        """Of the place."""
-        return self.place.partition("/")[0]
-
-    @property
-    def argument(self) -> str:
-        """Of the place."""
-        return self.place.partition("/")[2]
 
     def tree(self) -> list[Node]:
         """The whole screen."""
@@ -184,8 +174,14 @@ class App:
         return "select" if name.startswith("choose_") else "click" if name.startswith("tick_") else "type"
 
     def _arrive(self, place: str) -> None:
-        self.place, self.first, self.question = place, 0, None
+        self._come_to(place)
+        self.first, self.question = 0, None
         self.arrived()
+
+    def _come_to(self, place: str) -> None:
+        """`<kind>/<argument>`"""
+        self.place = place
+        self.kind, _, self.argument = place.partition("/")
 
     def arrived(self) -> None:
         """A place was come to: forms begin anew."""

@@ -58,7 +58,7 @@ class Sheet(App):
     def _drawn(self) -> Node:
         cells, shown = self.data["cells"], [text("Row"), *(text(column) for column in COLUMNS)]
         for row in range(1, self.data["rows"] + 1):
-            shown += _row(row, tuple(value_of(cells, f"{column}{row}") for column in COLUMNS))
+            shown += _row(row, tuple([value_of(cells, name) if name in cells else "" for name in _names(row)]))
         return grid(7, shown, cells=True)
 
     @override
@@ -111,6 +111,11 @@ class Sheet(App):
 
 
 @remembered
+def _names(row: int) -> tuple[str, ...]:
+    return tuple(f"{column}{row}" for column in COLUMNS)
+
+
+@remembered
 def _row(row: int, values: tuple[str, ...]) -> tuple[Node, ...]:
     """What stands before a row, and its cells."""
     cells = (
@@ -123,8 +128,7 @@ def _row(row: int, values: tuple[str, ...]) -> tuple[Node, ...]:
 def value_of(cells: dict[str, str], name: str) -> str:
     """What a cell shows. A formula adds up what its cells show; formulas among them count as nothing, so none can be circular."""
     written = cells.get(name, "")
-    found = _FUNCTION.fullmatch(written) if written[:1] == "=" else None
-    if not found:
+    if written[:1] != "=" or not (found := _FUNCTION.fullmatch(written)):
         return written
     function, (left, top, right, bottom) = found[1].upper(), found.groups()[1:]
     columns = COLUMNS[COLUMNS.index(left.upper()) : COLUMNS.index(right.upper()) + 1]

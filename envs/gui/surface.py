@@ -40,90 +40,70 @@ class LiteSurface:
     app: App
     screen: Screen
 
-    def __init__(self) -> None:
-        self._focus = ""
-
     def start(self, app: App) -> None:
-        self.app, self._focus = app, ""
+        self.app = app
         self.screen = screen_of(app.tree())
 
     def text(self) -> str:
-        return "\n".join(self.screen.lines)
+        return self.screen.text
+
+    @property
+    def focus(self) -> str:
+        """The key of what has the keyboard, "" for nothing."""
+        mark = self.screen.focus
+        return self.screen.marks[mark - 1].key if mark else ""
 
     def click(self, mark: int) -> None:
         node = self.screen.marks[mark - 1]
         if node.kind in ("button", "link", "tab"):
-            self._focus = node.key
-            self._happen(Event("click", node.key))
-            return
-        self._focused(mark)
-        if node.kind == "checkbox":
+            self._happen(Event("click", node.key), node.key)
+        elif node.kind == "checkbox":
             self._input(mark, checkbox(node.key, node.label, on=not node.on), "" if node.on else "on")
+        else:
+            self.screen = self.screen.used(mark, node)
 
     def type(self, mark: int, text: str) -> None:
-        node = self._focused(mark)
+        node = self.screen.marks[mark - 1]
         if text != node.value:
             self._input(mark, textbox(node.key, node.label, text), text)
+        else:
+            self.screen = self.screen.used(mark, node)
 
     def select(self, mark: int, option: str) -> None:
-        node = self._focused(mark)
+        node = self.screen.marks[mark - 1]
         self._input(mark, combobox(node.key, node.label, option, node.options), option)
 
     def press(self, key: str) -> None:
         if key == "Escape":
-            self._happen(Event("escape"))
-            return
-        node = next((node for node in self.screen.marks if node.key == self._focus), None)
-        if node is not None and node.kind not in ("checkbox", "combobox"):
-            self._happen(Event("enter" if node.kind == "textbox" else "click", node.key))
+            self._happen(Event("escape"), self.focus)
+        elif mark := self.screen.focus:
+            node = self.screen.marks[mark - 1]
+            if node.kind not in ("checkbox", "combobox"):
+                self._happen(Event("enter" if node.kind == "textbox" else "click", node.key), node.key)
 
     def scroll(self, direction: str) -> None:
-        self._happen(Event("scroll", value=direction))
+        self._happen(Event("scroll", value=direction), self.focus)
 
     def back(self) -> None:
-        self._happen(Event("back"))
+        self._happen(Event("back"), self.focus)
 
     def close(self) -> None:
         pass
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self)()
-        twin._focus = self._focus
         if hasattr(self, "app"):
-            twin.app = self.app.twin()
-            twin.screen = Screen(list(self.screen.lines), list(self.screen.marks), self.screen.blocks)
+            twin.app, twin.screen = self.app.twin(), self.screen
         return twin
-
-    def _focused(self, mark: int) -> Node:
-        """The widget, which has the focus from now on."""
-        node, before = self.screen.marks[mark - 1], self._focus
-        if before != node.key:
-            self._focus = node.key
-            self._redraw(self.screen.mark_of(before))
-            self._redraw(mark)
-        return node
-
-    def _redraw(self, mark: int) -> None:
-        if mark:
-            node = self.screen.marks[mark - 1]
-            self.screen.changed(mark, node, focused=node.key == self._focus)
 
     def _input(self, mark: int, node: Node, value: str) -> None:
         """Most often only the field itself looks different then."""
         if self.app.handle(Event("input", node.key, value)):
-            self._show()
+            self.screen = screen_of(self.app.tree(), node.key)
         else:
-            self.screen.changed(mark, node, focused=True)
+            self.screen = self.screen.used(mark, node)
 
-    def _happen(self, event: Event) -> None:
-        self.app.handle(event)
-        self._show()
-
-    def _show(self) -> None:
+    def _happen(self, event: Event, focus: str) -> None:
         """Draw anew. What has gone or is disabled loses the focus."""
-        self.screen = screen_of(self.app.tree(), self._focus)
-        if self._focus:
-            mark = self.screen.mark_of(self._focus)
-            if not mark or self.screen.marks[mark - 1].off:
-                self._focus = ""
-                self._redraw(mark)
+        self.app.handle(event)
+        self.screen = screen_of(self.app.tree(), focus)

@@ -41,7 +41,7 @@ remembered = lru_cache(1 << 15)
 class Node:
     """A widget, a text or a box of others; never changed once made. `key` says what it does, unique on its screen."""
 
-    __slots__ = ("body", "children", "flat", "key", "kind", "label", "marked", "off", "on", "options", "value")
+    __slots__ = ("body", "children", "key", "kind", "label", "lines", "marked", "marks", "off", "on", "options", "value")
 
     def __init__(
         self,
@@ -61,13 +61,17 @@ class Node:
         self.kind, self.key, self.label, self.value, self.options = kind, key, label, value, options
         self.on, self.off, self.children = on, off, children
         self.marked = kind in MARKED
-        inside = [line for child in children for line in child.flat]
-        if kind in BOXES:
-            self.body, self.flat = "", tuple(inside)
-        else:
-            self.body = _body(self)
-            self.flat: tuple[tuple[str, Node], ...] = (("", self), *(("  " + indent, node) for indent, node in inside))
-            """(indent, node) of each line of it."""
+        self.marks: list[Node] = []
+        """The widgets inside."""
+        for child in children:
+            self.marks += (child,) if child.marked else child.marks
+        inside = "\n".join([child.lines for child in children if child.lines])
+        self.body = "" if kind in BOXES else _body(self)
+        self.lines = inside
+        """Its text, in which `%` is doubled and "[%d] " stands for each mark."""
+        if self.body:
+            own = ("[%d] " if self.marked else "") + self.body.replace("%", "%%")
+            self.lines = f"{own}\n{inside}".replace("\n", "\n  ") if inside else own
 
     def record(self) -> list[Any]:
         """For the page's script: the fields in order, without what is empty at the end."""
@@ -81,52 +85,40 @@ class Node:
         return self
 
 
-class Block(NamedTuple):
-    """A rendered node; the first mark in it is given."""
-
-    lines: list[str]
-    marks: list[Node]
-    keys: list[str]
-    where: list[int]
-    """The lines of the marks."""
-
-
 class Screen(NamedTuple):
     """A rendered screen."""
 
-    lines: list[str]
-    marks: list[Node]
+    text: str
+    marks: Sequence[Node]
     """The widgets that can be used; the first has mark 1."""
-    blocks: list[Block]
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.lines)
+    focus: int = 0
+    """The mark of the one that has the keyboard, 0 for none."""
 
     def mark_of(self, key: str) -> int:
         """The mark of a key, 0 if there is none."""
-        before = 1
-        for block in self.blocks:
-            if key in block.keys:
-                return before + block.keys.index(key)
-            before += len(block.keys)
+        for mark, node in enumerate(self.marks, 1):
+            if node.key == key:
+                return mark
         return 0
 
-    def line_of(self, mark: int) -> int:
-        """The index of its line."""
-        before, at = 0, mark - 1
-        for block in self.blocks:
-            if at < len(block.where):
-                return before + block.where[at]
-            before, at = before + len(block.lines), at - len(block.where)
-        raise IndexError(mark)
+    def used(self, mark: int, node: Node) -> Screen:
+        """With a widget in the place of that one, or the same, which has the keyboard from now on."""
+        text, marks = self.text, self.marks
+        if self.focus and self.focus != mark:
+            text = _with_line(text, self.focus, marks[self.focus - 1].body)
+        if node is not marks[mark - 1]:
+            marks = [*marks[: mark - 1], node, *marks[mark:]]
+        return Screen(_with_line(text, mark, f"{node.body} focused"), marks, mark)
 
-    def changed(self, mark: int, node: Node, *, focused: bool) -> None:
-        """Put a widget in the place of another."""
-        at = self.line_of(mark)
-        self.marks[mark - 1] = node
-        indent = self.lines[at].partition("[")[0]
-        self.lines[at] = f"{indent}[{mark}] {node.body}{' focused' if focused else ''}"
+
+def _with_line(text: str, mark: int, words: str) -> str:
+    """With other words at a mark. Labels may look like marks, but do not stand at the beginning of a line."""
+    sign = f"[{mark}] "
+    at = text.index(sign)
+    while text[text.rfind("\n", 0, at) + 1 : at].strip(" "):
+        at = text.index(sign, at + 1)
+    end = text.find("\n", at)
+    return f"{text[:at]}{sign}{words}{text[end:] if end >= 0 else ''}"
 
 
 @remembered
@@ -191,41 +183,45 @@ def card(*children: Node) -> Node:
 
 def grid(columns: int, children: Iterable[Node], *, cells: bool = False) -> Node:
     """In rows of that many; `cells`: as a table, without gaps."""
-    return Node("grid", value=str(columns), on=cells, children=tuple(children))
+    return _grid(columns, tuple(children), cells)
 
 
+@lru_cache(1 << 11)
+def _grid(columns: int, children: tuple[Node, ...], cells: bool) -> Node:
+    return Node("grid", value=str(columns), on=cells, children=children)
+
+
+@remembered
 def dialog(label: str, *children: Node) -> Node:
     """Over everything else, of which nothing can be used until it is gone."""
     return Node("dialog", "", label, children=children)
 
 
 def screen_of(nodes: Sequence[Node], focus: str = "") -> Screen:
-    """Render; `focus` is the key of the widget that has the keyboard."""
-    lines, marks, blocks = list[str](), list[Node](), list[Block]()
+    """Render; `focus` is the key of the widget that has the keyboard, if it is there and enabled. Equal screens are one object."""
+    return _screen_of(tuple(nodes), focus)
+
+
+@lru_cache(1 << 12)
+def _screen_of(nodes: tuple[Node, ...], focus: str) -> Screen:
+    texts, marks = list[str](), list[Node]()
     modal = next((node for node in nodes if node.kind == "dialog"), None)
     for node in nodes:
-        block = _block(node, len(marks) + 1, modal is None or node is modal)
-        lines += block.lines
-        marks += block.marks
-        blocks.append(block)
-    screen = Screen(lines, marks, blocks)
-    if focus and (mark := screen.mark_of(focus)):
-        lines[screen.line_of(mark)] += " focused"
-    return screen
+        live = modal is None or node is modal
+        texts.append(_drawn(node, len(marks) + 1, live))
+        if live:
+            marks += (node,) if node.marked else node.marks
+    screen = Screen("\n".join([text for text in texts if text]), marks)
+    mark = screen.mark_of(focus) if focus else 0
+    return screen.used(mark, marks[mark - 1]) if mark and not marks[mark - 1].off else screen
 
 
-@lru_cache(1 << 10)
-def _block(top: Node, mark: int, live: bool) -> Block:
-    """`live`: whether it can be used. Of what stays where it is the very lines stay."""
-    lines, marks, where = list[str](), list[Node](), list[int]()
-    for indent, node in top.flat:
-        if live and node.marked:
-            where.append(len(lines))
-            lines.append(f"{indent}[{mark + len(marks)}] {node.body}")
-            marks.append(node)
-        else:
-            lines.append(indent + node.body)
-    return Block(lines, marks, [node.key for node in marks], where)
+@lru_cache(1 << 11)
+def _drawn(node: Node, mark: int, live: bool) -> str:
+    """Its text, the first mark in it being given; `live`: whether it can be used. What stays where it is is drawn once."""
+    if not live:
+        return node.lines.replace("[%d] ", "") % ()
+    return node.lines % tuple(range(mark, mark + (1 if node.marked else len(node.marks))))
 
 
 def _body(node: Node) -> str:

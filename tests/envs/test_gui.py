@@ -95,7 +95,7 @@ def test_keys_are_unique_and_screens_consistent(name: str) -> None:
             surface = env.surface
             keys = [node.key for node in surface.screen.marks]
             assert len(set(keys)) == len(keys)
-            assert surface.text() == screen_of(surface.app.tree(), surface._focus).text  # pyright: ignore
+            assert surface.text() == screen_of(surface.app.tree(), surface.focus).text  # pyright: ignore
 
 
 # --- tasks and verdicts -----------------------------------------------------------------------------------------------
