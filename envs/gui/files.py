@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -66,10 +67,9 @@ class Files(App):
             card(bar(box, button("rename/", "Rename")), bar(button("drop/", "Delete this file"), button("leave/", "Close"))),
         ]
 
-    def _here(self, folder: str = "") -> list[str]:
+    def _here(self, folder: str = "") -> Sequence[str]:
         """Paths of the files of a folder, in order."""
-        start = f"{folder or self.argument}/"
-        return sorted(path for path in self.data["files"] if path.startswith(start))
+        return _inside(tuple(self.data["files"]), folder or self.argument)
 
     def _ticked(self) -> list[str]:
         """Selected files that are in sight or not."""
@@ -213,6 +213,12 @@ class Files(App):
 
 def _press(key: str) -> Step:
     return ("click", key, "")
+
+
+@remembered
+def _inside(files: tuple[str, ...], folder: str) -> Sequence[str]:
+    start = f"{folder}/"
+    return sorted([path for path in files if path.startswith(start)])
 
 
 @remembered

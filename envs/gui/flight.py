@@ -10,7 +10,7 @@ from typing_extensions import override
 from turnwise.envs.draws import Draws
 from turnwise.envs.gui.app import App, Step
 from turnwise.envs.gui.goals import Made
-from turnwise.envs.gui.widgets import Node, bar, button, card, checkbox, combobox, grid, heading, text, textbox
+from turnwise.envs.gui.widgets import Node, bar, button, card, checkbox, combobox, grid, heading, remembered, text, textbox
 from turnwise.envs.gui.words import CITIES, FIRST, LAST
 
 __all__ = ["Flight"]
@@ -107,12 +107,7 @@ class Flight(App):
 
     def _form(self) -> list[Node]:
         flight, travellers = self.data["flights"][int(self.argument)], self.data["travellers"]
-        cards = [
-            card(
-                heading(f"Traveller {number + 1}", 3), grid(3, [self._field(f"{row[0]}_{number}", row) for row in _ROWS.values()])
-            )
-            for number in range(travellers)
-        ]
+        cards = [_card(number, tuple([self.fields[name] for name in _names(number)])) for number in range(travellers)]
         extras = [
             checkbox(f"field/tick_extra_{at}", name, on=self.fields[f"tick_extra_{at}"] == "on") for at, name in enumerate(EXTRAS)
         ]
@@ -123,13 +118,6 @@ class Flight(App):
             card(grid(8, extras), grid(3, contact)),
             bar(button("book/", "Book now"), button("search/", "Cancel")),
         ]
-
-    def _field(self, field: str, row: tuple[str, str, tuple[str, ...]]) -> Node:
-        _, label, options = row
-        value, key = self.fields[field], f"field/{field}"
-        if field.startswith("tick_"):
-            return checkbox(key, label, on=value == "on")
-        return combobox(key, label, value, options) if options else textbox(key, label, value)
 
     @override
     def arrived(self) -> None:
@@ -168,6 +156,25 @@ class Flight(App):
             return ("click", "search/", "")
         route_fields = {"choose_from": flight["from"], "choose_to": flight["to"], "choose_day": flight["day"]}
         return self.filled(**route_fields) or ("click", "find/", "")
+
+
+@remembered
+def _names(number: int) -> tuple[str, ...]:
+    """The fields of a traveller."""
+    return tuple(f"{row[0]}_{number}" for row in _ROWS.values())
+
+
+@remembered
+def _card(number: int, values: tuple[str, ...]) -> Node:
+    """A traveller's part of the form."""
+    fields = list[Node]()
+    for name, (_, label, options), value in zip(_names(number), _ROWS.values(), values, strict=True):
+        key = f"field/{name}"
+        if name.startswith("tick_"):
+            fields.append(checkbox(key, label, on=value == "on"))
+        else:
+            fields.append(combobox(key, label, value, options) if options else textbox(key, label, value))
+    return card(heading(f"Traveller {number + 1}", 3), grid(3, fields))
 
 
 def _blank(travellers: int) -> dict[str, str]:

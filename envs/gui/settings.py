@@ -9,7 +9,7 @@ from typing_extensions import override
 from turnwise.envs.draws import Draws
 from turnwise.envs.gui.app import App, Step
 from turnwise.envs.gui.goals import STEPS, Made
-from turnwise.envs.gui.widgets import Node, bar, button, card, checkbox, combobox, grid, heading, tab, textbox
+from turnwise.envs.gui.widgets import Node, bar, button, card, checkbox, combobox, grid, heading, remembered, tab, textbox
 
 __all__ = ["Settings"]
 
@@ -64,6 +64,7 @@ SECTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 """Section -> setting -> its options: none for a text, "on" alone for a switch."""
+_BUTTONS = bar(button("save/", "Save"), button("revert/", "Revert"), button("reset/", "Reset section"))
 TEXTS = ("Atlas", "Birch", "Comet", "Delta", "Ember", "Falcon", "Grove", "Harbour", "Iris", "Juniper")
 
 
@@ -97,19 +98,8 @@ class Settings(App):
 
     @override
     def nodes(self) -> list[Node]:
-        tabs = bar(*(tab(f"section/{name}", name, on=name == self.argument) for name in self.data["saved"]))
-        rows = [self._row(index, setting) for index, setting in enumerate(SECTIONS[self.argument])]
-        buttons = bar(button("save/", "Save"), button("revert/", "Revert"), button("reset/", "Reset section"))
-        return [tabs, heading(self.argument), card(grid(2, rows)), buttons]
-
-    def _row(self, index: int, setting: str) -> Node:
-        options = SECTIONS[self.argument][setting]
-        field = _field(index, options)
-        if options == ("on",):
-            return checkbox(f"field/{field}", setting, on=self.fields[field] == "on")
-        if options:
-            return combobox(f"field/{field}", setting, self.fields[field], options)
-        return textbox(f"field/{field}", setting, self.fields[field])
+        tabs = _tabs(tuple(self.data["saved"]), self.argument)
+        return [tabs, heading(self.argument), _form(self.argument, tuple(self.fields.values())), _BUTTONS]
 
     @override
     def arrived(self) -> None:
@@ -158,6 +148,23 @@ class Settings(App):
             return self.filled(**dict(values)) or ("click", "save/", "")
         section = next((name for name in saved if saved[name] != goal[name]), None)
         return ("click", f"section/{section}", "") if section else None
+
+
+@remembered
+def _tabs(names: tuple[str, ...], here: str) -> Node:
+    return bar(*(tab(f"section/{name}", name, on=name == here) for name in names))
+
+
+@remembered
+def _form(section: str, values: tuple[str, ...]) -> Node:
+    rows = list[Node]()
+    for index, ((setting, options), value) in enumerate(zip(SECTIONS[section].items(), values, strict=True)):
+        key = f"field/{_field(index, options)}"
+        if options == ("on",):
+            rows.append(checkbox(key, setting, on=value == "on"))
+        else:
+            rows.append(combobox(key, setting, value, options) if options else textbox(key, setting, value))
+    return card(grid(2, rows))
 
 
 def _field(index: int, options: tuple[str, ...]) -> str:

@@ -57,8 +57,9 @@ class Sheet(App):
 
     def _drawn(self) -> Node:
         cells, shown = self.data["cells"], [text("Row"), *(text(column) for column in COLUMNS)]
+        values = {name: value_of(cells, name) if written[:1] == "=" else written for name, written in cells.items()}
         for row in range(1, self.data["rows"] + 1):
-            shown += _row(row, tuple([value_of(cells, name) if name in cells else "" for name in _names(row)]))
+            shown += _row(row, tuple([values.get(name, "") for name in _names(row)]))
         return grid(7, shown, cells=True)
 
     @override
@@ -95,7 +96,9 @@ class Sheet(App):
     def solved(self) -> bool:
         """Whether every cell shows what it should, by a formula or without."""
         cells, goal = self.data["cells"], self.goal["cells"]
-        return cells == goal or (cells.keys() == goal.keys() and all(value_of(cells, c) == value_of(goal, c) for c in goal))
+        if cells.keys() != goal.keys():
+            return False
+        return all(cells[name] == goal[name] or value_of(cells, name) == value_of(goal, name) for name in goal)
 
     @override
     def wanted(self) -> Step | None:

@@ -198,7 +198,7 @@ def dialog(label: str, *children: Node) -> Node:
 
 
 def screen_of(nodes: Sequence[Node], focus: str = "") -> Screen:
-    """Render; `focus` is the key of the widget that has the keyboard, if it is there and enabled. Equal screens are one object."""
+    """Render, once; `focus` is the key of the widget that has the keyboard, if it is there and enabled."""
     return _screen_of(tuple(nodes), focus)
 
 
