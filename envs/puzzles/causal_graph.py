@@ -34,8 +34,9 @@ set CLadder (arXiv 2312.04350), whose questions are yes or no and come with all 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -59,6 +60,9 @@ LEVELS = {1: (4, 4, 8), 2: (5, 7, 10), 3: (6, 9, 12), 4: (7, 11, 15), 5: (8, 14,
 """Level -> variables, least and most questions of the expert."""
 MOST_GIVEN = 2
 """Variables that a question may name after the bar."""
+
+Said = tuple[bool, str, int]
+"""Whether it is set (or seen), name and value of a variable as a question has them; no name where no condition could be read."""
 
 _SPARE = 4
 """Questions more than it takes to ask everything about all variables; and turns for replies that are neither."""
@@ -177,43 +181,42 @@ class CausalGraph(Puzzle):
         answer = final_answer(action)
         if answer is not None:
             return self._answer(answer)
-        question = _QUESTION.fullmatch(action.strip().rpartition("\n")[2][:200].strip())
+        question = _read(action.strip().rpartition("\n")[2][:200].strip())
         if question is None:
             return super(Puzzle, self).refuse(_HOW.format(self._names[1], self._names[0]))
+        (_, name, value), *conditions = question
         try:
-            target = self._place(question[1]), int(question[2])
-            given, do = self._conditions(question[3], target[0])
+            target = self._place(name), value
+            given, do = self._conditions(conditions, target[0])
         except ValueError as error:
             return super(Puzzle, self).refuse(str(error))
         if len(self._asked) == self._asks:
             return super(Puzzle, self).refuse("No question is left. Reply <answer>...</answer>.")
-        self._asked = (
-            *self._asked,
-            f"{_written(self._names, target, given, do)} = {probability(self._model, target, given, do)}",
-        )
+        told = f"{_written(self._names, target, given, do)} = {probability(self._model, target, given, do)}"
+        self._asked = (*self._asked, told)
         left = self._asks - len(self._asked)
-        return Transition(f"{self._asked[-1]}\n{left} question{'' if left == 1 else 's'} left.")
+        return Transition(f"{told}\n{left} question{'' if left == 1 else 's'} left.")
 
     def _place(self, name: str) -> int:
-        if name.lower() not in self._places:
+        place = self._places.get(name.lower())
+        if place is None:
             raise ValueError(f"{name[:20]!r} is no variable; {', '.join(sorted(self._names))} are.")
-        return self._places[name.lower()]
+        return place
 
-    def _conditions(self, text: str | None, target: int) -> tuple[Setting, Setting]:
+    def _conditions(self, said: Sequence[Said], target: int) -> tuple[Setting, Setting]:
         """(seen, set) of what stands after the bar. ValueError says to the agent what is wrong with it."""
-        seen, fixed = list[tuple[int, int]](), list[tuple[int, int]]()
-        for part in text.split(",") if text is not None else []:
-            found = _GIVEN.fullmatch(part)
-            if found is None:
+        seen, fixed, named = list[tuple[int, int]](), list[tuple[int, int]](), {target}
+        for set_it, name, value in said:
+            if not name:
                 raise ValueError(
                     f"After the bar stand conditions such as {self._names[0]}=1 or do({self._names[0]}=1), with commas."
                 )
-            set_it, set_name, set_value, name, value = found.groups()
-            (fixed if set_it else seen).append((self._place(set_name or name), int(set_value or value)))
-        named = [variable for variable, _ in (*seen, *fixed)]
-        if len(named) > MOST_GIVEN or len({*named, target}) <= len(named):
+            variable = self._place(name)
+            named.add(variable)
+            (fixed if set_it else seen).append((variable, value))
+        if len(said) > MOST_GIVEN or len(named) <= len(said):
             raise ValueError(f"A question names one variable and up to {MOST_GIVEN} others after the bar, each once.")
-        if self._query.do and any(variable == self._query.do[0][0] for variable, _ in fixed):
+        if fixed and self._query.do and any(variable == self._query.do[0][0] for variable, _ in fixed):
             raise ValueError(f"No experiment on {self._names[self._query.do[0][0]]} can be made.")
         return tuple(seen), tuple(sorted(fixed))
 
@@ -237,19 +240,30 @@ class CausalGraph(Puzzle):
         return f"<answer>{self.task.answer}</answer>" if done else str(question)
 
 
+@lru_cache(maxsize=4096)
+def _read(line: str) -> tuple[Said, ...] | None:
+    """What a question says: of which variable and value, then its conditions; None if it is none."""
+    question = _QUESTION.fullmatch(line)
+    if question is None:
+        return None
+    said: list[Said] = [(False, question[1], int(question[2]))]
+    for part in question[3].split(",") if question[3] is not None else []:
+        found = _GIVEN.fullmatch(part)
+        set_it, set_name, set_value, name, value = found.groups() if found else ("", "", "0", "", "0")
+        said.append((bool(set_it), set_name or name, int(set_value or value)))
+    return tuple(said)
+
+
 def _questions(task: Task) -> int:
     """As many as rows tell everything, and some."""
     return sum(len(rule) for rule in task.metadata["rules"]) + _SPARE
 
 
-def _pairs(names: tuple[str, ...], pairs: Setting) -> Iterator[str]:
-    return (f"{names[variable]}={value}" for variable, value in pairs)
-
-
 def _written(names: tuple[str, ...], target: tuple[int, int], given: Setting, do: Setting) -> str:
     """A question as it is asked: `P(Y=1 | do(X=0), Z=1)`."""
-    after = [*(f"do({pair})" for pair in _pairs(names, do)), *_pairs(names, given)]
-    return f"P({next(_pairs(names, (target,)))}{' | ' if after else ''}{', '.join(after)})"
+    after = [f"do({names[variable]}={value})" for variable, value in do]
+    after += [f"{names[variable]}={value}" for variable, value in given]
+    return f"P({names[target[0]]}={target[1]}{' | ' if after else ''}{', '.join(after)})"
 
 
 def _arrows(names: tuple[str, ...], model: Model) -> str:
@@ -260,11 +274,9 @@ def _arrows(names: tuple[str, ...], model: Model) -> str:
 def _wanted(names: tuple[str, ...], query: Query) -> str:
     if query.kind != "counterfactual":
         return f"Wanted: {_written(names, query.target, query.given, query.do)}."
+    seen = ", ".join(f"{names[variable]}={value}" for variable, value in query.given)
     (name, value), (other, fixed) = ((names[variable], setting) for variable, setting in (query.target, query.do[0]))
-    return (
-        f"Wanted: {', '.join(_pairs(names, query.given))} was seen. The probability that {name} would have been {value}, had "
-        f"{other} been set to {fixed}."
-    )
+    return f"Wanted: {seen} was seen. The probability that {name} would have been {value}, had {other} been set to {fixed}."
 
 
 def _check(names: tuple[str, ...], model: Model, query: Query) -> None:

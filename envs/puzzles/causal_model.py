@@ -7,7 +7,7 @@ needs the noises: a world is one value for each U, and what would have been is t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -119,12 +119,10 @@ def _values(model: Model, noise: NDArray[np.bool_], do: Mapping[int, int]) -> ND
     return found
 
 
-def ancestors(causes: Mapping[int, tuple[int, ...]], of: Iterable[int]) -> set[int]:
-    """These variables and all that cause them."""
-    found, left = set[int](), list(of)
-    while left:
-        variable = left.pop()
-        if variable not in found:
-            found.add(variable)
-            left += causes[variable]
+def ancestors(model: Model, of: Iterable[int], without: Container[int] = ()) -> set[int]:
+    """These variables and all that cause them, nothing causing those of `without`."""
+    found = set(of)
+    for variable in range(max(found), 0, -1):  # causes come before effects
+        if variable in found and variable not in without:
+            found.update(model.causes[variable])
     return found

@@ -47,12 +47,27 @@ def answer_to(model: Model, query: Query) -> Fraction:
 
 def rows_of(model: Model, query: Query) -> Iterator[tuple[tuple[int, int], Setting]]:
     """(variable = 1, setting of its direct causes) for each variable that matters: what an expert asks."""
-    fixed = dict(query.do) if query.kind == "intervention" else {}
-    causes = {variable: () if variable in fixed else direct for variable, direct in enumerate(model.causes)}
-    of = [query.target[0], *(variable for variable, _ in query.given)]
-    for variable in sorted(ancestors(causes, of) - set(fixed)):
-        for setting in product(*((fixed[cause],) if cause in fixed else (0, 1) for cause in causes[variable])):
-            yield (variable, 1), tuple(zip(causes[variable], setting, strict=True))
+    fixed = _fixed(query)
+    for variable in sorted(_mattering(model, query)):
+        causes = model.causes[variable]
+        for setting in product(*((fixed[cause],) if cause in fixed else (0, 1) for cause in causes)):
+            yield (variable, 1), tuple(zip(causes, setting, strict=True))
+
+
+def _fixed(query: Query) -> dict[int, int]:
+    """What an expert need not ask for: the variable that is set, with its value."""
+    return dict(query.do) if query.kind == "intervention" else {}
+
+
+def _mattering(model: Model, query: Query) -> set[int]:
+    fixed = _fixed(query)
+    return ancestors(model, [query.target[0], *[variable for variable, _ in query.given]], fixed).difference(fixed)
+
+
+def _count(model: Model, query: Query) -> int:
+    """How many rows there are."""
+    fixed = _fixed(query)
+    return sum([1 << len([c for c in model.causes[v] if c not in fixed]) for v in _mattering(model, query)])
 
 
 def random_task(draws: Draws, count: int, kind: str, rows: range) -> tuple[Model, Query]:
@@ -61,7 +76,7 @@ def random_task(draws: Draws, count: int, kind: str, rows: range) -> tuple[Model
         model = _random_model(draws, count)
         for _ in range(_QUERIES):
             query = _random_query(draws, model, kind)
-            if query is not None and sum(1 for _ in rows_of(model, query)) in rows and _hard_to_guess(model, query):
+            if query is not None and _count(model, query) in rows and _hard_to_guess(model, query):
                 return model, query
 
 
@@ -79,28 +94,30 @@ def _random_model(draws: Draws, count: int) -> Model:
 
 def _random_query(draws: Draws, model: Model, kind: str) -> Query | None:
     """None where the model does not suit: a question is about variables that may tell of each other."""
-    causes, bits = dict(enumerate(model.causes)), [draws.below(2) for _ in range(4)]
-    y = draws.below(len(causes)) if kind == "association" else len(causes) - 1 - draws.below(2)
+    count, bits = len(model.causes), [draws.below(2) for _ in range(4)]
+    y = draws.below(count) if kind == "association" else count - 1 - draws.below(2)
     if kind == "association":
         near = _blanket(model, y)
         if len(near) < 3:
             return None
         return Query(kind, (y, bits[0]), tuple(sorted(zip(draws.shuffled(near)[:3], bits[1:], strict=True))), ())
-    before = [x for x in sorted(ancestors(causes, [y]) - {y}) if kind == "counterfactual" or causes[x]]
+    before = [x for x in sorted(ancestors(model, (y,)))[:-1] if kind == "counterfactual" or model.causes[x]]
     if not before:
         return None
     x = draws.pick(before)
     if kind == "intervention":
         return Query(kind, (y, bits[0]), (), ((x, bits[1]),))
-    others = [z for z in causes if z not in (x, y)] if len(causes) > 4 else []
+    others = [z for z in range(count) if z not in (x, y)] if count > 4 else []
     seen = [(x, 1 - bits[1]), (y, bits[2]), *([(draws.pick(others), bits[3])] if others else [])]
     return Query(kind, (y, bits[0]), tuple(sorted(seen)), ((x, bits[1]),))
 
 
 def _blanket(model: Model, variable: int) -> list[int]:
     """Direct causes, effects, and the other causes of those: all that tells of a variable when it is known."""
-    effects = [effect for effect, causes in enumerate(model.causes) if variable in causes]
-    near = {*model.causes[variable], *effects, *(cause for effect in effects for cause in model.causes[effect])}
+    near = set(model.causes[variable])
+    for effect, causes in enumerate(model.causes):
+        if variable in causes:
+            near.update(causes, (effect,))
     return sorted(near - {variable})
 
 

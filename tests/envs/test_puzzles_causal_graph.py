@@ -53,7 +53,7 @@ def test_a_fork_by_hand() -> None:
     assert probability(FORK, (2, 1), [(1, 0), (2, 0)], ((1, 1),), before=True) == weights[0] / sum(weights) == Fraction(4, 13)
     with pytest.raises(ValueError, match="what is given cannot be"):
         probability(FORK, (2, 1), [(1, 0)], ((1, 1),))
-    assert ancestors(dict(enumerate(FORK.causes)), [1]) == {0, 1}
+    assert ancestors(FORK, [1]) == {0, 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -86,7 +86,7 @@ def test_the_wanted_is_no_easier_question(level: int) -> None:
                 assert probability(model, query.target, [pair for pair in query.given if pair != left]) != answer
         else:
             (x, value), y = query.do[0], query.target[0]
-            assert x in ancestors(dict(enumerate(model.causes)), [y])
+            assert x in ancestors(model, [y])
             assert answer not in (probability(model, query.target, query.do), probability(model, query.target))
             if query.kind == "intervention":
                 assert probability(model, query.target, (), ((x, 1 - value),)) != answer
