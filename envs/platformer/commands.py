@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from turnwise.envs.platformer.planner import LONGEST, Command
@@ -14,6 +15,8 @@ USUAL = 10
 """Ticks of a command that says no number."""
 _WAYS = {"left": -1, "l": -1, "right": 1, "r": 1, "wait": 0, "stop": 0, "w": 0}
 _JUMPS = frozenset(("jump", "j", "up"))
+_SHORT = 200
+"""Characters of an answer that is read once and remembered."""
 _NUMBERS = frozenset(str(number) for number in range(1, LONGEST + 1))
 _FILLER = frozenset(("and", "for", "tick", "ticks", "frame", "frames", "run", "walk", "move", "go", "hold", "press"))
 _BETWEEN = re.compile(r"[,;\n]|\bthen\b")
@@ -47,11 +50,16 @@ def _read_one(part: str) -> Command | str:
     return Command(way or 0, jump, ticks or USUAL)
 
 
-def read_commands(reply: str, most: int) -> list[Command] | str:
+def read_commands(reply: str, most: int) -> Sequence[Command] | str:
     """The commands of a reply, at least one and at most `most`; or what is wrong with it."""
     answer = answer_in(reply)
     if answer is None:
         return f"<answer> is not closed by </answer>. {_HOW}"
+    return _read(answer, most) if len(answer) < _SHORT else _read.__wrapped__(answer, most)
+
+
+@lru_cache(maxsize=4096)
+def _read(answer: str, most: int) -> Sequence[Command] | str:
     parts = [part for part in _BETWEEN.split(answer.lower()) if part and not part.isspace()]
     if not 1 <= len(parts) <= most:
         return f"A reply holds 1 to {most} commands, got {len(parts)}. {_HOW}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,19 @@ class Course:
         inside[[column for column in range(self.width) if self.near[column] or column >= self.flag - 1]] = False
         return inside.tobytes()
 
+    @cached_property
+    def open(self) -> bytes:
+        """[HEIGHT + 2, width] like `grid`: 1 where this cell, the two above it and those beside them hold air and no enemy.
+
+        Who rises with the feet in this row, or falls with them in the row above, meets nothing in the next tick.
+        """
+        air = np.frombuffer(self.grid, np.uint8).reshape(-1, self.width) == AIR
+        air[:, [column for column in range(self.width) if self.near[column] or column >= self.flag]] = False
+        inside = np.zeros(air.shape, np.bool_)
+        high = air[:-4] & air[1:-3] & air[2:-2]
+        inside[:-4, 1:-1] = high[:, :-2] & high[:, 1:-1] & high[:, 2:]
+        return inside.tobytes()
+
     @property
     def roofed(self) -> list[int]:
         """Columns with ground above air."""
@@ -151,8 +164,8 @@ def _check(rows: tuple[str, ...]) -> None:
 
 def _patrol(bit: int, enemy: Enemy, width: int) -> Patrol:
     kind, *numbers = enemy
-    if kind not in get_args(Kind) or not all(type(number) is int and number >= 0 for number in numbers) or enemy.span < 1:
-        raise ValueError(f"an enemy is a kind of {get_args(Kind)} and x, y, span (at least 1) and phase, got {enemy}")
+    if kind not in SPEED or not all(type(number) is int and number >= 0 for number in numbers) or enemy.span < 1:
+        raise ValueError(f"an enemy is a kind of {tuple(SPEED)} and x, y, span (at least 1) and phase, got {enemy}")
     if enemy.x > (width - 2) * TILE:
         raise ValueError("an enemy is outside the course")
     return Patrol(bit, kind == "bat", kind == "walker", enemy.x, enemy.y, enemy.span, enemy.phase, SPEED[kind])

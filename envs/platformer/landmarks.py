@@ -19,7 +19,7 @@ def landmarks(course: Course) -> list[Landmark]:
     """All of a course, from left to right."""
     found = [*_ground(course), *_roofs(course)]
     for row, line in enumerate(reversed(course.rows)):
-        for match in _THINGS.finditer(line):
+        for match in _THINGS.finditer(line) if line.strip(".#o") else ():
             first, after = match.span()
             found.append((first, after - 1, _WORDS[line[first]], row + 1, 0))
     return sorted(found)

@@ -88,7 +88,7 @@ def stands(course: Course, body: Body) -> bool:
 
 def run(course: Course, body: Body, way: int, jump: bool, ticks: int, *, press: bool = True) -> Body:
     """Hold buttons for some ticks, or until the flag or death: `way` is -1, 0 or 1, `press` whether jump is pressed only now."""
-    grid, width, near, flag, quiet = course.grid, course.width, course.near, course.flag, course.quiet
+    grid, width, near, flag, quiet, free = course.grid, course.width, course.near, course.flag, course.quiet, course.open
     x, y, vx, vy, tick, gone, coins, status = body
     aim, ground = way * RUN, stands(course, body)
     if jump and press and ground:
@@ -98,8 +98,14 @@ def run(course: Course, body: Body, way: int, jump: bool, ticks: int, *, press: 
         tick += 1
         if vx != aim:
             vx += 1 if vx < aim else -1
-        if ground and quiet[(x + _MIDDLE) // TILE]:
-            x += vx
+        if ground:
+            if quiet[(x + _MIDDLE) // TILE]:
+                x += vx
+                continue
+        elif free[(y // TILE - (vy <= 0)) * width + (x + _MIDDLE) // TILE]:
+            x, y = x + vx, y + vy
+            if vy > -FALL:
+                vy -= 2 if vy > 0 and not jump else 1
             continue
         if vx:
             to = x + vx

@@ -25,6 +25,7 @@ The expert searches button presses with the exact physics, from one safe place t
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -129,13 +130,15 @@ class Platformer(TurnEnv):
     @override
     def begin(self, task: Task) -> str:
         try:
-            course = Course.made(task.metadata["rows"], task.metadata["enemies"], coins=self.coin_reward > 0.0)
+            rows, enemies = tuple(task.metadata["rows"]), tuple([tuple(enemy) for enemy in task.metadata["enemies"]])
+            self._view = _view(rows, enemies, self.coin_reward > 0.0)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"Platformer: task {task.id!r} must hold a course as this environment makes them, got metadata "
                 f"{str(dict(task.metadata))[:200]} ({type(error).__name__}: {error}). Take tasks from env.task."
             ) from error
-        self._view, self._body, self._planner = View(course), spawned(course, START), None
+        course = self._view.course
+        self._body, self._planner = spawned(course, START), None
         self._left, self._checkpoint, self._farthest = self.lives, START, START
         text = self._seen("") if self.text_view else f"The flag is at column {course.flag}."
         return f"{self.rules()}\n\n{text}" if self.instructions else text
@@ -259,6 +262,12 @@ class Platformer(TurnEnv):
         if self._task is None:
             raise ResetNeeded("Platformer: there is nothing to see before the first reset().")
         return self._frame() if self.render_mode == "rgb_array" else self._view.text(self._body)
+
+
+@lru_cache(maxsize=64)
+def _view(rows: tuple[str, ...], enemies: tuple[tuple[Any, ...], ...], coins: bool) -> View:
+    """What never changes in an episode; the episodes of a group share it."""
+    return View(Course.made(rows, enemies, coins=coins))
 
 
 def _id_of(difficulty: int, seed: int) -> str:
