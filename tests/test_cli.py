@@ -236,7 +236,7 @@ def test_starting_the_program_loads_no_torch() -> None:
 
 def test_interrupting_exits_130_without_a_traceback() -> None:
     # A shell starts what runs in its background without ears for SIGINT, and so would this test's program be.
-    hears = "import signal, sys, turnwise.cli; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(turnwise.cli.main())"
+    hears = "import signal, sys, turnwise.cli as c; signal.signal(signal.SIGINT, signal.default_int_handler); sys.exit(c.main())"
     command = [sys.executable, "-c", hears, "play", "Lookup", "--seed", "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         assert program.stdin and program.stdout and program.stderr
