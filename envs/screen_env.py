@@ -81,7 +81,10 @@ class ScreenEnv(ToolEnv):
             if problem:
                 said.append(problem)
         text = "\n".join((*said, self.look()))
-        return (self.end() or Transition(""))._replace(observation=text, role="tool", valid=valid)
+        end = self.end()
+        if end is None:
+            return Transition(text, role="tool", valid=valid)
+        return end._replace(observation=text, role="tool", valid=valid)
 
 
 class PictureEnv(ScreenEnv):

@@ -13,40 +13,31 @@ One browser serves all environments of a process; each has an isolated context w
 
 from __future__ import annotations
 
-import io
-from typing import Any, cast
-
 import numpy as np
-from gymnasium import Space, spaces
 from numpy.typing import NDArray
 from typing_extensions import Unpack, override
 
-from turnwise.envs.core import TurnEnv
 from turnwise.envs.gui.browser_surface import HEIGHT, WIDTH, BrowserSurface
 from turnwise.envs.gui.gui_env import GuiEnv, GuiOptions
-from turnwise.envs.text_space import TextSpace
+from turnwise.envs.screen_env import PictureEnv, pixels
 from turnwise.envs.tools import tool
 
 __all__ = ["Gui"]
 
 
-class Gui(GuiEnv):
+class Gui(PictureEnv, GuiEnv):
     """Reward 1 when the app's data are as the task wants them, else 0.
 
     apps: which apps tasks are for (all by default).
     image: whether observations are {"text": str, "image": uint8[800, 1280, 3]} with a picture of the page.
     """
 
-    metadata: dict[str, Any] = {**TurnEnv.metadata, "render_modes": ["ansi", "rgb_array"], "inline": False}  # noqa: RUF012
     surface: BrowserSurface
 
     def __init__(self, *, image: bool = False, **options: Unpack[GuiOptions]) -> None:
         super().__init__(**options)
-        self.image = image
         if image:
-            picture = spaces.Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
-            both = spaces.Dict({"text": TextSpace(), "image": picture})
-            self.observation_space = cast(Space[str], both)
+            self.with_pictures(HEIGHT, WIDTH)
 
     @tool
     def click_at(self, x: int, y: int) -> str:
@@ -63,24 +54,5 @@ class Gui(GuiEnv):
         return BrowserSurface()
 
     @override
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        observation, info = super().reset(seed=seed, options=options)
-        return self._seen(observation), info
-
-    @override
-    def step(self, action: str) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = super().step(action)
-        return self._seen(observation), reward, terminated, truncated, info
-
-    def _seen(self, observation: str) -> Any:
-        return {"text": observation, "image": self._picture()} if self.image else observation
-
-    def _picture(self) -> NDArray[np.uint8]:
-        from PIL import Image  # noqa: PLC0415  (an extra)
-
-        return np.array(Image.open(io.BytesIO(self.surface.picture())).convert("RGB"))
-
-    @override
-    def render(self) -> Any:
-        """The conversation so far, or a picture of the page as uint8 [H, W, 3]."""
-        return self._picture() if self.render_mode == "rgb_array" else super().render()
+    def picture(self) -> NDArray[np.uint8]:
+        return pixels(self.surface.picture())

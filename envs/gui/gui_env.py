@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 from typing_extensions import Unpack, override
 
-from turnwise.envs.actions import Parsed
 from turnwise.envs.core import Split, Transition, split_of
 from turnwise.envs.draws import Draws
 from turnwise.envs.gui.apps import APPS
@@ -18,7 +17,7 @@ from turnwise.envs.gui.goals import STEPS, sentence
 from turnwise.envs.gui.surface import Surface
 from turnwise.envs.gui.widgets import Node
 from turnwise.envs.options import ToolOptions
-from turnwise.envs.tool_env import ToolEnv
+from turnwise.envs.screen_env import ScreenEnv
 from turnwise.envs.tools import tool
 from turnwise.errors import ConfigError, UnknownName
 from turnwise.types import Task
@@ -27,10 +26,6 @@ __all__ = ["GuiEnv", "GuiOptions"]
 
 MAX_TYPED = 150
 """Characters that a field takes."""
-_RULES = (
-    "Each reply calls one or several of the tools; the answer is the screen afterwards, on which [n] are the marks of what can "
-    "be used. There is nothing to say at the end: the episode is over when the task is done."
-)
 
 
 class GuiOptions(ToolOptions, total=False):
@@ -39,11 +34,13 @@ class GuiOptions(ToolOptions, total=False):
     apps: Sequence[str] | None
 
 
-class GuiEnv(ToolEnv):
+class GuiEnv(ScreenEnv):
     """Tasks in small web apps. Subclasses say which surface they are played on."""
 
     levels = range(1, len(STEPS) + 1)
     default_level = 2
+    shown = "the screen afterwards, on which [n] are the marks of what can be used"
+    ending = "the episode is over when the task is done"
 
     def __init__(self, *, apps: Sequence[str] | None = None, **options: Unpack[ToolOptions]) -> None:
         """`apps`: which apps tasks are for (default all)."""
@@ -158,49 +155,23 @@ class GuiEnv(ToolEnv):
     def question(self, task: Task) -> str:
         return f"{APPS[task.metadata['app']].title}. {task.prompt}"
 
-    @override
-    def rules(self) -> str:
-        called = self.format.call("click", {"mark": 3})
-        specs = self.format.describe(self.tools).partition("\nCall one")[0]
-        return f"{specs}\nFor example {called}. {_RULES}"
-
-    @override
-    def begin(self, task: Task) -> str:
-        head = super().begin(task)
-        self.surface.start(APPS[task.metadata["app"]](task.metadata["data"], task.metadata["goal"]))
-        text = self.surface.text()
-        self._transcript.append(text)
-        return f"{head}\n\n{text}"
-
     # --- play -----------------------------------------------------------------------------------------------------
 
     @override
-    def grade(self, answer: str) -> float:
-        return 0.0
+    def open(self, task: Task) -> None:
+        self.surface.start(APPS[task.metadata["app"]](task.metadata["data"], task.metadata["goal"]))
 
     @override
-    def _answer(self, answer: str) -> Transition:
-        return self.refuse("There is nothing to answer; the episode is over when the task is done.")
+    def look(self) -> str:
+        return self.surface.text()
 
     @override
-    def _use_tools(self, parsed: Parsed) -> Transition:
-        """The screen after the last of the calls, and before it what went wrong."""
-        if parsed.error:
-            return self.refuse(parsed.error)
-        app, errors, valid, solved = self.surface.app, list[str](), True, False
-        for call in parsed.calls:
-            result, right = self._use(call)
-            valid = valid and right
-            if result:
-                errors.append(result)
-            solved = app.solved
-            if app.over or solved:
-                break
-        text = "\n".join((*errors, self.surface.text())) if errors else self.surface.text()
-        if not (app.over or solved):
-            return Transition(text, role="tool", valid=valid)
+    def end(self) -> Transition | None:
+        solved = self.surface.app.solved
+        if not (solved or self.surface.app.over):
+            return None
         outcome = float(solved)
-        return Transition(text, outcome, terminated=True, outcome=outcome, terms={"solved": outcome}, valid=valid, role="tool")
+        return Transition("", outcome, terminated=True, outcome=outcome, terms={"solved": outcome})
 
     @override
     def expert_action(self) -> str:

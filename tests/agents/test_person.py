@@ -8,6 +8,8 @@ import pytest
 
 from turnwise.agents.person import is_open, spell, usage
 from turnwise.envs import Transition, TurnEnv
+from turnwise.envs.gui.gui_lite import GuiLite
+from turnwise.envs.miniwob.miniwob import MiniWoB
 from turnwise.envs.tool_env import ToolEnv
 from turnwise.envs.tools import tool
 from turnwise.types import Task
@@ -134,3 +136,4 @@ def test_no_answer_is_offered_where_none_is_taken() -> None:
     env = Bell()
     assert "= TEXT" in usage(Desk()) and "= TEXT" not in usage(env) and "find NAME" in usage(env)
     assert spell("= 42", env) == "= 42"
+    assert not GuiLite.takes_answer and not MiniWoB.takes_answer
