@@ -52,12 +52,12 @@ class Hermes:
 
     def parse(self, reply: str) -> Parsed:
         """Calls or an answer. Both, neither, or broken JSON is an error that says how to do it right."""
-        if "<tool_call>" not in reply:
+        _, *blocks = reply.split("<tool_call>")
+        if not blocks:
             answer = final_answer(reply)
             if answer is None:
                 return Parsed(error="Neither a tool call nor an <answer>...</answer> was found in the reply.")
             return Parsed(answer=answer)
-        blocks = reply.split("<tool_call>")[1:]
         if "<answer>" in blocks[-1].rpartition("</tool_call>")[2]:
             return Parsed(error="The reply holds a tool call and an answer; give one or the other.")
         if len(blocks) > MAX_CALLS:
@@ -95,9 +95,11 @@ def _load_call(body: str) -> ToolCall | str:
         data = _load(body)
     except (ValueError, RecursionError) as error:
         return f"The tool call is not valid JSON: {str(error)[:100]}."
-    if not isinstance(data, dict) or not isinstance(data.get("name"), str) or not isinstance(data.get("arguments", {}), dict):
-        return 'A tool call is a JSON object {"name": "...", "arguments": {...}}.'
-    return ToolCall(data["name"], data.get("arguments", {}))
+    if isinstance(data, dict):
+        name, arguments = data.get("name"), data.get("arguments", {})
+        if isinstance(name, str) and isinstance(arguments, dict):
+            return ToolCall(name, arguments)
+    return 'A tool call is a JSON object {"name": "...", "arguments": {...}}.'
 
 
 def _load(body: str) -> Any:

@@ -166,7 +166,7 @@ class TurnEnv(gymnasium.Env[str, str]):
         truncated = self.turn >= self._limit and not terminated
         self._playing = not (terminated or truncated)
         # Authors may compute with ints and numpy scalars; whoever reads the result gets plain floats and bools.
-        terms = {name: float(value) for name, value in t.terms.items()}
+        terms = {name: float(value) for name, value in t.terms.items()} if t.terms else {}
         info = {"outcome": float(t.outcome), "reward_terms": terms, "valid_action": bool(t.valid), "role": t.role}
         return t.observation, float(t.reward), terminated, truncated, info
 

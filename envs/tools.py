@@ -54,6 +54,8 @@ class Tool:
         if isinstance(values, str):
             return f"Error: {self.name}: {values}", False
         result = self.function(*bound, **values)
+        if isinstance(result, str):
+            return result, True
         return as_text(wait_for(result) if inspect.iscoroutine(result) else result), True
 
 
