@@ -96,7 +96,8 @@ class App:
 
     @property
     def solved(self) -> bool:
-        return all(self.data[key] == wanted for key, wanted in self.goal.items())
+        data, goal = self.data, self.goal
+        return all([data[key] == goal[key] for key in goal])
 
     def tree(self) -> list[Node]:
         """The whole screen."""

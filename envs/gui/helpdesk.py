@@ -75,10 +75,8 @@ class HelpDesk(App):
 
     @override
     def nodes(self) -> list[Node]:
-        tabs = [tab(f"tab/{place}", _name(place), on=place == self.place) for place in self.tabs]
-        close = [button("close/", "Close tab")] if self.place != self.home else []
         inside = {"list": self._list, "ticket": self._ticket, "customer": self._customer}[self.kind]()
-        return [bar(*tabs, *close), *inside]
+        return [_tabs(self.tabs, self.place), *inside]
 
     def _list(self) -> list[Node]:
         tickets = self.data["tickets"]
@@ -90,14 +88,10 @@ class HelpDesk(App):
 
     def _ticket(self) -> list[Node]:
         ticket, fields = self.data["tickets"][self.argument], self.fields
-        choices = [
-            combobox(f"field/{field}", field.removeprefix("choose_").capitalize(), fields[field], options)
-            for field, options in _CHOICES.items()
-        ]
         return [
             heading(f"#{self.argument} {_subject(ticket)}"),
             bar(text("Customer"), link(f"customer/{ticket['customer']}", ticket["customer"])),
-            card(grid(3, choices), textbox("field/answer", "Answer", fields["answer"])),
+            _form(tuple([fields[field] for field in _CHOICES]), fields["answer"]),
             bar(button("save/", "Save")),
         ]
 
@@ -157,6 +151,21 @@ class HelpDesk(App):
 def _name(place: str) -> str:
     kind, _, argument = place.partition("/")
     return "Tickets" if kind == "list" else f"#{argument}" if kind == "ticket" else argument
+
+
+@remembered
+def _tabs(places: tuple[str, ...], here: str) -> Node:
+    tabs = [tab(f"tab/{place}", _name(place), on=place == here) for place in places]
+    return bar(*tabs, *([button("close/", "Close tab")] if here != HelpDesk.home else []))
+
+
+@remembered
+def _form(choices: tuple[str, ...], answer: str) -> Node:
+    boxes = [
+        combobox(f"field/{field}", field.removeprefix("choose_").capitalize(), choice, options)
+        for (field, options), choice in zip(_CHOICES.items(), choices, strict=True)
+    ]
+    return card(grid(3, boxes), textbox("field/answer", "Answer", answer))
 
 
 @remembered

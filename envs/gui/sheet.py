@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import repeat
 
 from typing_extensions import override
 
@@ -58,8 +59,9 @@ class Sheet(App):
     def _drawn(self) -> Node:
         cells, shown = self.data["cells"], [text("Row"), *(text(column) for column in COLUMNS)]
         values = {name: value_of(cells, name) if written[:1] == "=" else written for name, written in cells.items()}
-        for row in range(1, self.data["rows"] + 1):
-            shown += _row(row, tuple([values.get(name, "") for name in _names(row)]))
+        faces = tuple(map(values.get, _names(self.data["rows"]), repeat("")))
+        for row in range(self.data["rows"]):
+            shown += _row(row + 1, faces[row * len(COLUMNS) : (row + 1) * len(COLUMNS)])
         return grid(7, shown, cells=True)
 
     @override
@@ -114,8 +116,9 @@ class Sheet(App):
 
 
 @remembered
-def _names(row: int) -> tuple[str, ...]:
-    return tuple(f"{column}{row}" for column in COLUMNS)
+def _names(rows: int) -> tuple[str, ...]:
+    """Of all cells, row by row."""
+    return tuple(f"{column}{row}" for row in range(1, rows + 1) for column in COLUMNS)
 
 
 @remembered
