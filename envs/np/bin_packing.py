@@ -102,9 +102,9 @@ class BinPacking(ProposeAndImprove[Parcels]):
         return counted(value, "bin")
 
     @override
-    def to_beat(self, instance: Parcels) -> int:
+    def thumbs(self, instance: Parcels) -> Iterator[int]:
         orders = (instance.sizes, sorted(instance.sizes, reverse=True))
-        return min(_fitted(order, instance.capacity, tight) for order in orders for tight in (False, True))
+        return (_fitted(order, instance.capacity, tight) for order in orders for tight in (False, True))
 
     @override
     def climb(self, instance: Parcels, optimal: Proposal) -> Iterator[Proposal]:

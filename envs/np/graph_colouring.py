@@ -86,9 +86,9 @@ class GraphColouring(GraphProblem):
         return counted(value, "colour")
 
     @override
-    def to_beat(self, instance: Graph) -> int:
-        by_degree = sorted(range(instance.size), key=lambda v: -len(instance.neighbours[v]))
-        return min(_first_free(instance, range(instance.size)), _first_free(instance, by_degree))
+    def thumbs(self, instance: Graph) -> Iterator[int]:
+        yield _first_free(instance, range(instance.size))
+        yield _first_free(instance, sorted(range(instance.size), key=lambda v: -len(instance.neighbours[v])))
 
     @override
     def climb(self, instance: Graph, optimal: Proposal) -> Iterator[Proposal]:

@@ -91,10 +91,11 @@ class HamiltonianCycle(GraphProblem):
         return f"Wanted: a cycle through all {beat} vertices."
 
     @override
-    def to_beat(self, instance: Graph) -> int:
+    def thumbs(self, instance: Graph) -> Iterator[int]:
         """The number of vertices, so that nothing but the cycle counts; one more where a rule of thumb finds it."""
         walks = (tuple(range(1, instance.size + 1)), _walk(instance, fewest=False), _walk(instance, fewest=True))
-        return max(instance.size, *(self.value(instance, (w,)) for w in walks if not self.flaw(instance, (w,))))
+        yield instance.size
+        yield from (self.value(instance, (walk,)) for walk in walks if not self.flaw(instance, (walk,)))
 
     @override
     def climb(self, instance: Graph, optimal: Proposal) -> Iterator[Proposal]:

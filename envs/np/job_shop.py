@@ -120,7 +120,7 @@ class JobShop(ProposeAndImprove[Shop]):
         return f"done at time {value}"
 
     @override
-    def to_beat(self, instance: Shop) -> int:
+    def thumbs(self, instance: Shop) -> Iterator[int]:
         work = [[sum(time for _, time in job[k:]) for k in range(len(job))] for job in instance]
         rules: tuple[Key, ...] = (
             lambda j, k: (instance[j][k][1], j),
@@ -128,7 +128,7 @@ class JobShop(ProposeAndImprove[Shop]):
             lambda j, k: (j,),
         )
         in_order = (tuple(range(1, len(instance) + 1)),) * len(instance[0])
-        return min(self.value(instance, plan) for plan in (in_order, *(_active_plan(instance, rule) for rule in rules)))
+        return (self.value(instance, plan) for plan in (in_order, *(_active_plan(instance, rule) for rule in rules)))
 
     @override
     def climb(self, instance: Shop, optimal: Proposal) -> Iterator[Proposal]:

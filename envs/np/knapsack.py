@@ -106,7 +106,7 @@ class Knapsack(ProposeAndImprove[Items]):
         return f"value {value}, weight {sum(instance.weights[item - 1] for item in proposal[0])} of {instance.capacity}"
 
     @override
-    def to_beat(self, instance: Items) -> int:
+    def thumbs(self, instance: Items) -> Iterator[int]:
         weights, values, _ = instance
         items = range(len(weights))
         orders = (
@@ -115,7 +115,7 @@ class Knapsack(ProposeAndImprove[Items]):
             sorted(items, key=lambda i: weights[i]),
             items,
         )
-        return max(_filled(instance, order) for order in orders)
+        return (_filled(instance, order) for order in orders)
 
     @override
     def climb(self, instance: Items, optimal: Proposal) -> Iterator[Proposal]:

@@ -108,13 +108,13 @@ class MaxSAT(ProposeAndImprove[Formula]):
         return f"{value} unsatisfied: {', '.join(left)}{', ...' if value > _SHOWN else ''}" if left else "all satisfied"
 
     @override
-    def to_beat(self, instance: Formula) -> int:
+    def thumbs(self, instance: Formula) -> Iterator[int]:
         variables, clauses = instance
         names = range(1, variables + 1)
         written = [literal for clause in clauses for literal in clause]
         majority = tuple([v if written.count(v) >= written.count(-v) else -v for v in names])
         rules = (tuple(names), tuple([-v for v in names]), majority, _johnson(instance))
-        return min(self.value(instance, (rule,)) for rule in rules)
+        return (self.value(instance, (rule,)) for rule in rules)
 
     @override
     def climb(self, instance: Formula, optimal: Proposal) -> Iterator[Proposal]:

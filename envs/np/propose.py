@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -103,8 +103,8 @@ class ProposeAndImprove(Puzzle, Generic[Instance]):
         """A value in words."""
 
     @abstractmethod
-    def to_beat(self, instance: Instance) -> int:
-        """The best value of some simple rules of thumb, which must earn nothing."""
+    def thumbs(self, instance: Instance) -> Iterator[int]:
+        """The values of some simple rules of thumb, which must earn nothing; one after the other, as they are asked for."""
 
     @abstractmethod
     def climb(self, instance: Instance, optimal: Proposal) -> Iterable[Proposal]:
@@ -143,9 +143,13 @@ class ProposeAndImprove(Puzzle, Generic[Instance]):
     def _posed(self, ident: str, metadata: dict[str, Any], optimal: Proposal, level: int) -> Task | None:
         """The task; None if a rule of thumb solves it."""
         instance = self.read(metadata)
-        beat = self.to_beat(instance)
-        if self.value(instance, optimal) == beat:
-            return None
+        optimum = self.value(instance, optimal)
+        reached = list[int]()
+        for value in self.thumbs(instance):
+            if value == optimum:
+                return None
+            reached.append(value)
+        beat = max(reached) if self.most else min(reached)
         prompt = f"{self.aim}\n{self.show(instance)}\n{self.wanted(beat)}"
         return Task(ident, prompt, written(optimal), level, {**metadata, "beat": beat})
 

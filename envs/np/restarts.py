@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["STARTS", "orders"]
 
-STARTS = 64
+STARTS = 128
 """Orders that are tried; an episode allows far fewer proposals."""
 
 

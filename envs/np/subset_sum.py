@@ -99,12 +99,12 @@ class SubsetSum(ProposeAndImprove[Summands]):
         return f"Wanted: sum {beat + 1}."
 
     @override
-    def to_beat(self, instance: Summands) -> int:
+    def thumbs(self, instance: Summands) -> Iterator[int]:
         """One less than the target, so that nothing else counts; the target itself where a rule of thumb hits it."""
         values, target = instance
         orders = (values, values[::-1], sorted(values), sorted(values, reverse=True))
         hit = any(target in accumulate(order) or _filled(order, target) for order in orders)
-        return target if hit or target in values else target - 1
+        yield target if hit or target in values else target - 1
 
     @override
     def climb(self, instance: Summands, optimal: Proposal) -> Iterator[Proposal]:

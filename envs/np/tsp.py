@@ -102,8 +102,9 @@ class TSP(ProposeAndImprove[Map]):
         return f"length {value}"
 
     @override
-    def to_beat(self, instance: Map) -> int:
-        return min(self.value(instance, (tuple(range(1, len(instance) + 1)),)), _nearest_neighbour(instance))
+    def thumbs(self, instance: Map) -> Iterator[int]:
+        yield self.value(instance, (tuple(range(1, len(instance) + 1)),))
+        yield _nearest_neighbour(instance)
 
     @override
     def climb(self, instance: Map, optimal: Proposal) -> Iterator[Proposal]:

@@ -238,7 +238,7 @@ def test_rules_of_thumb_earn_nothing_and_the_optimum_is_better(env_id: str) -> N
         for seed in range(5):
             env.reset(seed=seed, options={"difficulty": level})
             task = env.task
-            assert env.to_beat(env._instance) == task.metadata["beat"] == env._beat
+            assert (max if env.most else min)(env.thumbs(env._instance)) == task.metadata["beat"] == env._beat
             assert env._quality_of(env._beat) == 0.0 and env._quality_of(env._optimum) == 1.0
             assert env._better(env._optimum, env._beat)
         metadata, solve = env.draw(draws, level)
