@@ -48,7 +48,7 @@ def answer_to(model: Model, query: Query) -> Fraction:
 def rows_of(model: Model, query: Query) -> Iterator[tuple[tuple[int, int], Setting]]:
     """(variable = 1, setting of its direct causes) for each variable that matters: what an expert asks."""
     fixed = _fixed(query)
-    for variable in sorted(_mattering(model, query)):
+    for variable in sorted(_mattering(model, query, fixed)):
         causes = model.causes[variable]
         for setting in product(*((fixed[cause],) if cause in fixed else (0, 1) for cause in causes)):
             yield (variable, 1), tuple(zip(causes, setting, strict=True))
@@ -59,15 +59,17 @@ def _fixed(query: Query) -> dict[int, int]:
     return dict(query.do) if query.kind == "intervention" else {}
 
 
-def _mattering(model: Model, query: Query) -> set[int]:
-    fixed = _fixed(query)
-    return ancestors(model, [query.target[0], *[variable for variable, _ in query.given]], fixed).difference(fixed)
+def _mattering(model: Model, query: Query, fixed: dict[int, int]) -> set[int]:
+    return ancestors(model, [query.target[0], *dict(query.given)], fixed).difference(fixed)
 
 
 def _count(model: Model, query: Query) -> int:
     """How many rows there are."""
     fixed = _fixed(query)
-    return sum([1 << len([c for c in model.causes[v] if c not in fixed]) for v in _mattering(model, query)])
+    matter = _mattering(model, query, fixed)
+    if not fixed:
+        return sum([1 << len(model.causes[variable]) for variable in matter])
+    return sum([1 << len([cause for cause in model.causes[variable] if cause not in fixed]) for variable in matter])
 
 
 def random_task(draws: Draws, count: int, kind: str, rows: range) -> tuple[Model, Query]:
