@@ -34,7 +34,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 from typing_extensions import Unpack, override
 
-from turnwise.envs.core import Split, Transition, TurnEnv, split_of
+from turnwise.envs.core import Split, Transition, TurnEnv, seed_in
 from turnwise.envs.draws import Draws
 from turnwise.envs.options import TurnOptions
 from turnwise.envs.platformer.commands import command_text, read_commands
@@ -118,10 +118,7 @@ class Platformer(TurnEnv):
     @override
     def sample_task(self, rng: np.random.Generator, split: Split, difficulty: int) -> Task:
         """Aims at the split: only the course that is played is built."""
-        while True:
-            seed = int(rng.integers(2**63))
-            if split_of(_id_of(difficulty, seed)) == split:
-                return _task(difficulty, seed)
+        return _task(difficulty, seed_in(split, rng, lambda seed: _id_of(difficulty, seed)))
 
     @override
     def turn_limit(self, task: Task) -> int:
