@@ -32,6 +32,8 @@ MAX_FUNCTIONS = 6
 MAX_EXPONENT, MAX_FACTORIAL = 1_000, 50
 """Product of all numbers in exponents; the largest n of n! and of binomial coefficients."""
 
+_BINOMIAL = re.compile(r"\\binom\{([-+0-9A-Za-z]{1,8})\}\{([-+0-9A-Za-z]{1,8})\}")
+"""Of numbers, letters and sums of them: a power or a product between the braces may be as large as it likes."""
 _SPELLINGS = (
     *((rf"\{name}{{", r"\text{") for name in ("mbox", "textbf", "textrm", "textit", "operatorname", "hbox", "underline")),
     *((old, new) for old, new in ((r"\$", ""), (r"\,", ""), (r"\;", ""), (r"\:", ""), (r"\quad", " "), ("~", " "))),
@@ -318,8 +320,8 @@ def _bounded(text: str) -> bool:
             return False
         for number in _NUMBER.findall(inside):
             product *= max(1, int(number))
-    factorials = [int(n) for n in re.findall(r"([0-9]+)\s*!", text)]
-    if "binom" in text:
-        factorials += [int(n) for n in _NUMBER.findall(text)]
-    calm = text.count("!") == len(factorials) - (len(_NUMBER.findall(text)) if "binom" in text else 0)
-    return product <= MAX_EXPONENT and calm and max(factorials, default=0) <= MAX_FACTORIAL
+    counted = _NUMBER.findall("".join(a + " " + b + " " for a, b in _BINOMIAL.findall(text)))
+    factorials = re.findall(r"([0-9]+)\s*!", text)
+    plain = text.count("binom") == len(_BINOMIAL.findall(text)) and text.count("!") == len(factorials)
+    most = max(map(int, (*counted, *factorials)), default=0)
+    return product <= MAX_EXPONENT and plain and most <= MAX_FACTORIAL and not re.search(r"\^\s*[0-9A-Za-z]+\s*!", text)
