@@ -27,12 +27,13 @@ class Pretrained:
 
     def skeleton(self) -> PreTrainedModel:
         """The model on PyTorch's "meta" device: its shapes, without weights. Raises ConfigError as `build` does."""
+        dtype = dtype_of(self.dtype)
         try:
             config = AutoConfig.from_pretrained(self.path)
         except (OSError, ValueError) as error:
             raise _missing(self.path, error) from error
         with torch.device("meta"):
-            return cast(PreTrainedModel, AutoModelForCausalLM.from_config(config, dtype=dtype_of(self.dtype))).eval()
+            return cast(PreTrainedModel, AutoModelForCausalLM.from_config(config, dtype=dtype)).eval()
 
     def build(self, corpus: Iterable[str], seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """Raises ConfigError if nothing can be loaded from `path`."""
