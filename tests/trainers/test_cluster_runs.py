@@ -73,24 +73,19 @@ RECIPE = Recipe(
 
 
 @pytest.fixture(scope="module")
-def no_tokens() -> Iterator[pytest.MonkeyPatch]:
-    """Ray remembers for all of a process whether it asks for tokens, and its test cluster never does."""
-    config = pytest.importorskip("ray._raylet").Config
+def patch() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        config.initialize("")
         yield patch
-    config.initialize("")
 
 
 @pytest.fixture(scope="module")
-def address(no_tokens: pytest.MonkeyPatch) -> Iterator[str]:
+def address(patch: pytest.MonkeyPatch) -> Iterator[str]:
     """Of a cluster with two nodes on this machine. Everything it started is gone afterwards, and so are its files."""
     folder = Path(tempfile.mkdtemp(prefix="tw-", dir="/tmp"))  # short: Ray's sockets lie in it
     (folder / "ray").mkdir()
     node: dict[str, Any] = {"num_cpus": 2, "object_store_memory": MEMORY, "include_dashboard": False}
-    no_tokens.setenv("RAY_TMPDIR", str(folder))
+    patch.setenv("RAY_TMPDIR", str(folder))
     before = set(psutil.Process().children(recursive=True))
     nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "temp_dir": str(folder)})
     try:
@@ -272,7 +267,6 @@ def told(groups: list[Group]) -> list[Any]:
     ]
 
 
-@pytest.mark.usefixtures("no_tokens")
 def test_an_actor_that_dies_again_and_again_ends_the_crew_with_its_last_words() -> None:
     """On a local cluster, started for the occasion. Who gets something done in between may die as often as it likes."""
 
