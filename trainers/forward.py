@@ -18,12 +18,17 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from turnwise.trainers.recomputing import check_blocks, recomputed
 
-__all__ = ["CHUNK", "Forward", "read_chunks"]
+__all__ = ["CHUNK", "Forward", "core_of", "read_chunks"]
 
 CHUNK = 2**25
 """Most logits, tokens times vocabulary, that are there at once; all of fewer need no second computation."""
 
 Head = Callable[[Tensor], Tensor]
+
+
+def core_of(model: nn.Module) -> Any:
+    """The model itself, below its LoRA adapters."""
+    return cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
 
 
 class Forward:
@@ -45,7 +50,7 @@ class Forward:
         """
         self.model, self.chunk = model, chunk
         self.temperature = temperature or 1.0  # greedy sampling reports log-probabilities at temperature 1
-        self._core: Any = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
+        self._core = core_of(model)
         self._checkpointing = checkpointing
         if checkpointing:
             check_blocks(model)

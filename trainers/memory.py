@@ -11,8 +11,7 @@ conversations at their longest, or `engine.cache_tokens`. Only ids, log-probabil
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -23,23 +22,24 @@ from rich.text import Text
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from turnwise.agents.engines.torch_attention import attending
 from turnwise.agents.engines.torch_batch import Model, visible
 from turnwise.agents.engines.torch_cache import SlotCache
 from turnwise.errors import ConfigError
 from turnwise.trainers.allocations import Allocations
 from turnwise.trainers.engines.torch import Torch
-from turnwise.trainers.forward import CHUNK, read_chunks
+from turnwise.trainers.forward import CHUNK, core_of, read_chunks
 from turnwise.trainers.lora import with_adapters
 from turnwise.trainers.masters import Masters
 from turnwise.trainers.recipe import Recipe
 from turnwise.trainers.recomputing import recomputed
+from turnwise.trainers.tree_packing import ROOM
 
 __all__ = ["Part", "Plan", "announce", "described", "free_bytes", "memory_plan"]
 
 _ATTENTION = "turnwise_plan"
 _TOKEN_BYTES = 400
 """Of one token of a step's trajectories: Python's numbers, the batch and its copies, what an update keeps of it (measured)."""
-_TREE_READS = 8  # `tree_packing` lets attention read so many times `max_tokens`
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +208,10 @@ def _engine(recipe: Recipe, model: PreTrainedModel, context: int) -> list[Part]:
 
 def _pass(model: PreTrainedModel, recipe: Recipe, tokens: int, *, logits: bool) -> int:
     """Most bytes alive in a forward and backward pass of so many tokens, gradients apart."""
-    core: Any = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
+    core = core_of(model)
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
-    around = partial(_planned_attention, core)
+    around = partial(attending, core.config, _ATTENTION)
     kept = recomputed(core, around) if recipe.activation_checkpointing else nullcontext()
     head = partial(read_chunks, core.get_output_embeddings(), temperature=1.0, size=CHUNK // core.config.vocab_size)
     with Allocations() as counted, around():
@@ -257,17 +257,7 @@ def _trees(recipe: Recipe, model: PreTrainedModel, tokens: int) -> int:
     width = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
     heads = 2 * config.num_attention_heads + 2 * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
     layers = 1 if recipe.activation_checkpointing else config.num_hidden_layers
-    return layers * (_TREE_READS - 1) * tokens * heads * width * model.dtype.itemsize
-
-
-@contextmanager
-def _planned_attention(core: Any) -> Generator[None]:
-    usual = core.config._attn_implementation
-    core.config._attn_implementation = _ATTENTION
-    try:
-        yield
-    finally:
-        core.config._attn_implementation = usual
+    return layers * (ROOM - 1) * tokens * heads * width * model.dtype.itemsize
 
 
 def _attend(

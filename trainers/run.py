@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -170,7 +170,7 @@ async def _assemble(
     if recipe.lora is not None:
         model = with_adapters(model, recipe.lora, child(recipe.seed, "lora"))
     if recipe.cluster.used:
-        fleet = await launch(recipe, model, tokenizer, lambda text: console.print(f"[yellow]{escape(text)}[/]"), parts)
+        fleet = await launch(recipe, model, tokenizer, _warns(console), parts)
         return Live(recipe, out, console, worlds, model, tokenizer, template, fleet.engine, [], [], fleet)
     overlaps = recipe.schedule.overlaps
     engine = await recipe.engine.build(model, out, concurrency=recipe.concurrency, overlaps=overlaps)
@@ -189,6 +189,10 @@ async def _resumed(
     tokenizer = AutoTokenizer.from_pretrained(path)
     live = await _assemble(recipe, out, console, worlds, model, tokenizer, parts)
     return live, _restored(live, path)
+
+
+def _warns(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(f"[yellow]{escape(text)}[/]")
 
 
 def _restored(live: Live, path: Path) -> checkpoint.State:
@@ -247,7 +251,7 @@ async def _steadily(live: Live, state: checkpoint.State | None, wandb: str, unti
             if len(deaths) > live.recipe.cluster.restarts:
                 often = f"it died {len(deaths)} times after {path.name}, the last time: {error}"
                 raise LearnerFailure(error.kind, often) from error
-            live.console.print(f"[yellow]the learner died ({escape(str(error))}); it is made again[/]")
+            _warns(live.console)(f"the learner died ({error}); it is made again")
             state = _restored(live, path)
 
 
@@ -304,7 +308,7 @@ async def _reinforce(
                 live.success.append((step.index + 1, step.metrics.get("success", 0.0)))
                 logbook.write(step.index, step.metrics, step.seconds)
                 for alarm in alarms(history, step.metrics):
-                    bar.console.print(f"[yellow]step {step.index + 1}: {alarm}[/]")
+                    _warns(bar.console)(f"step {step.index + 1}: {alarm}")
                 history.append(step.metrics)
                 bar.update(task, advance=1, note=_note(step))
                 for group in step.groups:
@@ -327,7 +331,7 @@ def _pool(live: Live, log: EventLog) -> RolloutPool:
         concurrency=_concurrency(recipe, live.engine),
         done=log.ended,
         retried=log.retried,
-        watch=Watch(stall_s=recipe.stall_s, say=lambda text: live.console.print(f"[yellow]{text}[/]")),
+        watch=Watch(stall_s=recipe.stall_s, say=_warns(live.console)),
     )
 
 

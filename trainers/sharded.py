@@ -21,10 +21,10 @@ from torch import Tensor, distributed, nn
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-from turnwise.trainers.forward import Forward
+from turnwise.trainers.forward import Forward, core_of
+from turnwise.trainers.layout import whole
 
 __all__ = ["Sharded", "deal", "join", "leave", "meet", "meeting_point"]
 
@@ -80,9 +80,8 @@ class Sharded:
         return out.to(tensor.device)
 
     def gather(self, tensor: Tensor) -> Tensor:
-        if isinstance(tensor, DTensor):
-            tensor = tensor.full_tensor()
-        return tensor.cpu() if self.rank == 0 else tensor.new_empty(0)
+        found = whole(tensor)
+        return found.cpu() if self.rank == 0 else found.new_empty(0)
 
 
 def deal(parts: Sequence[Tensor], rank: int, size: int) -> list[Tensor]:
@@ -154,6 +153,6 @@ def _shard(gate: _Gate, mesh: DeviceMesh) -> None:
 
 def _blocks(model: PreTrainedModel) -> Iterator[nn.Module]:
     """What is put together and given back on its own: the layers that Hugging Face too keeps in one piece."""
-    core: Any = cast(Any, model).get_base_model() if hasattr(model, "get_base_model") else model
+    core = core_of(model)
     names = set[str](getattr(core, "_no_split_modules", None) or ())
     return (module for module in core.modules() if type(module).__name__ in names)

@@ -14,8 +14,7 @@ them has the very gradient of the unpacked rows, for the chain rule adds up what
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -25,17 +24,18 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from turnwise.agents.engines.torch_attention import attending
 from turnwise.agents.prefixes import walk
 from turnwise.errors import ConfigError, Unsupported
 from turnwise.trainers.batch import Batch
 from turnwise.trainers.forward import CHUNK, Forward
 
-__all__ = ["Forest", "TreeForward", "plant", "tree_batches"]
+__all__ = ["ROOM", "Forest", "TreeForward", "plant", "tree_batches"]
 
 _ATTENTION = "turnwise_tree"
 _MASK = 2**22
 """Elements of a mask; rows that would need a larger one attend from their roots on again, which needs none."""
-_ROOM = 8
+ROOM = 8
 """Attention reads at most this many times `max_tokens` tokens in one forward pass."""
 
 
@@ -119,7 +119,7 @@ def tree_batches(batch: Batch, max_tokens: int) -> list[Tensor]:
     for row, shared in walk(_texts(ids, ends)):
         new = int(ends[row]) - shared
         width = max(width, int(ends[row]))
-        if parts and nodes + new <= max_tokens and (len(parts[-1]) + 1) * width <= _ROOM * max_tokens:
+        if parts and nodes + new <= max_tokens and (len(parts[-1]) + 1) * width <= ROOM * max_tokens:
             parts[-1].append(row)
             nodes += new
         else:
@@ -160,7 +160,7 @@ class TreeForward(Forward):
         return placed(chosen), placed(spread)
 
     def _run(self, module: Any, forest: Forest) -> Any:
-        attention = partial(_tree_attention, self._core)
+        attention = partial(attending, self._core.config, _ATTENTION)
         with attention(), self._blocks(attention):
             return module(input_ids=forest.tokens[None], position_ids=forest.depth[None], use_cache=False, turnwise_forest=forest)
 
@@ -181,17 +181,6 @@ class TreeForward(Forward):
         if window or not torch.allclose(got, want, rtol=0.02, atol=0.02 * float(want.abs().max())):
             why = "it attends within a window" if window else "its attention does not follow the tree"
             raise Unsupported(f'packing = "tree": {type(self.model).__name__} cannot run it: {why}; use "rows".')
-
-
-@contextmanager
-def _tree_attention(core: Any) -> Generator[None]:
-    """The model may be shared with an engine: it gets its own attention back."""
-    usual = core.config._attn_implementation
-    core.config._attn_implementation = _ATTENTION
-    try:
-        yield
-    finally:
-        core.config._attn_implementation = usual
 
 
 def _attend(

@@ -1,7 +1,9 @@
-"""Attention of one new token a row over cached keys and values, without copying them once per query head."""
+"""Other attention for a while, and the engine's: of one new token a row over cached keys and values, which are not copied."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,10 +11,21 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-__all__ = ["SLOT_ATTENTION", "slot_attention"]
+__all__ = ["SLOT_ATTENTION", "attending", "slot_attention"]
 
 SLOT_ATTENTION = "turnwise_slots"
 """The name under which transformers knows it; needs a 4-dimensional mask."""
+
+
+@contextmanager
+def attending(config: Any, name: str) -> Generator[None]:
+    """The model of that configuration attends so meanwhile. It may be shared: it gets its own attention back."""
+    usual = config._attn_implementation
+    config._attn_implementation = name
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual
 
 
 def slot_attention(

@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from turnwise.agents.engines.torch_attention import SLOT_ATTENTION
+from turnwise.agents.engines.torch_attention import SLOT_ATTENTION, attending
 from turnwise.agents.engines.torch_cache import Kept, KeptSessions, SlotCache, round_up
 from turnwise.agents.engines.torch_row import Row
 from turnwise.agents.engines.torch_sampling import Drawn, RowSampling, draw
@@ -74,14 +74,11 @@ class Model:
         training = [m for m in self.module.modules() if m.training]
         for module in training:
             module.training = False
-        attention = self._config._attn_implementation
-        if attention == "sdpa":
-            self._config._attn_implementation = SLOT_ATTENTION
+        usual = self._config._attn_implementation
         try:
-            with torch.inference_mode():
+            with attending(self._config, SLOT_ATTENTION if usual == "sdpa" else usual), torch.inference_mode():
                 yield
         finally:
-            self._config._attn_implementation = attention
             for module in training:
                 module.training = True
 

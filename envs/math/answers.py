@@ -79,15 +79,15 @@ def grade_answer(answer: str, truth: str) -> float:
     said, right = plain_text(answer), plain_text(truth)
     if not said or not right:
         return 0.0
-    named, theirs = assignments(truth), sorted(assignments(answer))
-    if _other_unit(answer, truth) or _out_of_order(answer, truth) or not _same_names(theirs, named):
+    asked, given = assignments(truth), assignments(answer)
+    if _other_unit(answer, truth) or _out_of_order(answer, truth) or not _same_names(given, asked):
         return 0.0
     if said == right:
         return 1.0
-    if named and not any(_unknowns(value) for _, value in named):
-        return float(_same_named(answer, named))
-    if theirs and right.startswith("(") and right.endswith(")"):
-        return float(_same(f"({','.join(value for _, value in theirs)})", right))
+    if asked and not any(_unknowns(value) for _, value in asked):
+        return float(_same_named(said, given, asked))
+    if given and right.startswith("(") and right.endswith(")"):
+        return float(_same(f"({','.join(value for _, value in sorted(given))})", right))
     if _RATIO.fullmatch(said) and _RATIO.fullmatch(right):
         return float(_same_ratio(said, right))
     if says_set(answer) or says_set(truth):
@@ -97,19 +97,19 @@ def grade_answer(answer: str, truth: str) -> float:
     return float(_same(said, right) or _same_equation(answer, truth))
 
 
-def _same_named(answer: str, right: list[tuple[str, str]]) -> bool:
+def _same_named(said: str, given: list[tuple[str, str]], asked: list[tuple[str, str]]) -> bool:
     """Whether an answer says what "x = 4", "x = -3, x = 7" or "a = 2, b = -1" says, with the names or without them."""
-    values, said = [value for _, value in right], assignments(answer)
-    if len({name.partition("_")[0] for name, _ in right}) == 1:  # several solutions for one unknown: a set
-        theirs = [value for _, value in said] or components(without_name(plain_text(answer)))[1]
-        around = components(without_name(plain_text(answer)))[0]
-        known = {name.partition("_")[0] for name, _ in (*said, right[0])}
+    values = [value for _, value in asked]
+    if len({name.partition("_")[0] for name, _ in asked}) == 1:  # several solutions for one unknown: a set
+        around, parts = components(without_name(said))
+        theirs = [value for _, value in given] or parts
+        known = {name.partition("_")[0] for name, _ in (*given, asked[0])}
         return around in ("", "{}") and len(known) == 1 and len(theirs) == len(values) and _same_parts(theirs, "", values, "")
-    if said:
-        theirs = dict(said)
-        same_names = theirs.keys() == dict(right).keys() and len(said) == len(right)
-        return same_names and all(_same_part(theirs[name], value) for name, value in right)
-    return _same(without_name(plain_text(answer)), f"({','.join(values)})")
+    if given:
+        values_given = dict(given)
+        same_names = values_given.keys() == dict(asked).keys() and len(given) == len(asked)
+        return same_names and all(_same_part(values_given[name], value) for name, value in asked)
+    return _same(without_name(said), f"({','.join(values)})")
 
 
 def _same_names(said: list[tuple[str, str]], right: list[tuple[str, str]]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from turnwise.errors import InfraError
 
-__all__ = ["Crew", "death"]
+__all__ = ["Crew", "cause", "death"]
 
 _CLOSE_S = 30.0
 
@@ -18,6 +18,11 @@ def death(error: Exception) -> str:
     """What Ray says of an actor's death, in one line."""
     said = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(said)[:500] or type(error).__name__
+
+
+def cause(error: Any) -> Exception:
+    """What an actor's own code raised, of Ray's error that carries it."""
+    return error.cause if isinstance(error.cause, Exception) else error
 
 
 class Crew:
@@ -128,7 +133,7 @@ class Crew:
         except TimeoutError:
             why = f"it did not start within {self._start_s:g} s; the cluster has {ray.available_resources()} left"
         except RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, Exception) else error) from None
+            raise cause(error) from None
         except RayError as error:
             why = self._why[index] or death(error)
         except asyncio.CancelledError:

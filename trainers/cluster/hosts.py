@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from turnwise.agents.agent import ModelAgent
 from turnwise.agents.chat import ChatTemplate
-from turnwise.agents.engine import Capabilities, Completion, Engine, Load, Sampling
+from turnwise.agents.engine import Capabilities, Completion, Load, Sampling
 from turnwise.agents.worlds import first_error
 from turnwise.trainers.cluster.parcels import Done, Job, Packed, Said, filled, flat, grown, unpacked
 from turnwise.trainers.cluster.remote import RemoteEngine
@@ -103,16 +103,14 @@ class WorkerHost(EngineHost):
         """`engine` None is the one that was built here; `workers` share the recipe's concurrency."""
         recipe = self.recipe
         self._remote = engine
-        self.agent = self._agent(ChatTemplate(cast(Any, tokenizer)), engine or self.engine)
+        template = ChatTemplate(cast(Any, tokenizer))
+        self.agent = ModelAgent(engine or self.engine, template, sampling_of(recipe), recipe.max_context)
         self.worlds = worlds_of(recipe)
         most = math.ceil(recipe.concurrency / workers)
         self.tuner = Tuner(AIMD(most=most, least=min(8, most)), self._load) if recipe.schedule.tune else None
         self.gate = Gate(self.tuner.size if self.tuner else most)
         self.singles = Gate(most)
         self.tickets: dict[int, asyncio.Task[None]] = {}
-
-    def _agent(self, template: ChatTemplate, engine: Engine) -> ModelAgent:
-        return ModelAgent(engine, template, sampling_of(self.recipe), self.recipe.max_context)
 
     def _load(self) -> Load:
         return self._remote.load if self._remote is not None else self.engine.load

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from turnwise.errors import ConfigError, InfraError, LearnerFailure, TurnwiseError
 from turnwise.trainers.batch import Batch
 from turnwise.trainers.cluster.crew import death
-from turnwise.trainers.cluster.parcels import Packed, Stored, emptied, filled, packed, store, unpacked
+from turnwise.trainers.cluster.parcels import Packed, Stored, emptied, filled, packed, size_of, store, unpacked
 from turnwise.trainers.cluster.resources import Shares
 from turnwise.trainers.cluster.settings import Cluster
 from turnwise.trainers.critic import Critic
@@ -93,7 +93,7 @@ class RankHost:
         """The whole model's, as `packed` gives them, and their bytes."""
         whole = self.learner.weights()
         arrays = packed(whole) if self.rank == 0 else None
-        return arrays, sum(array.nbytes for array, _, _ in arrays.values()) if arrays else 0
+        return arrays, size_of(arrays or {})
 
     def score(self, ids: Sequence[int]) -> list[float]:
         return self.learner.score(ids)

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from turnwise.agents.episode import Problem
 from turnwise.types import Failure, Spent, Task, Trajectory, Turn
 
-__all__ = ["Done", "Job", "Said", "Stored", "emptied", "filled", "flat", "grown", "packed", "store", "unpacked"]
+__all__ = ["Done", "Job", "Said", "Stored", "emptied", "filled", "flat", "grown", "packed", "size_of", "store", "unpacked"]
 
 
 # --- episodes -------------------------------------------------------------------------------------------------------------
@@ -105,6 +104,11 @@ def packed(weights: Mapping[str, Any]) -> Packed:
     return out
 
 
+def size_of(arrays: Packed) -> int:
+    """In bytes."""
+    return sum(int(array.nbytes) for array, _, _ in arrays.values())
+
+
 def unpacked(arrays: Packed) -> dict[str, Tensor]:
     """Tensors over the same bytes; they are to be read only."""
     with warnings.catch_warnings():
@@ -148,7 +152,7 @@ def store(weights: Mapping[str, Any]) -> Stored:
     if isinstance(weights, Stored):
         return weights
     arrays = packed(weights)
-    return Stored(ray.put(arrays), sum(int(cast("np.ndarray[Any, Any]", array).nbytes) for array, _, _ in arrays.values()))
+    return Stored(ray.put(arrays), size_of(arrays))
 
 
 # --- a model --------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any, cast
 from turnwise.agents.episode import Problem
 from turnwise.agents.worlds import first_error
 from turnwise.seeds import child
-from turnwise.trainers.cluster.crew import Crew, death
+from turnwise.trainers.cluster.crew import Crew, cause, death
 from turnwise.trainers.cluster.parcels import Done, Job, Said, flat, grown
 from turnwise.types import Failure, Family, Group, Spent, Stop, Task, Trajectory
 
@@ -149,7 +149,7 @@ class RayPool:
                     elif message.text:
                         self.say(f"worker {seat}: {message.text}")
         except RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, Exception) else error) from None
+            raise cause(error) from None
         except RayError as error:
             self.workers.dead(seat, handle, death(error))
         except TimeoutError:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 from turnwise.agents.engine import Capabilities, Completion, Load, Sampling
 from turnwise.errors import EngineFailure
+from turnwise.trainers.cluster.crew import cause, death
 from turnwise.trainers.cluster.parcels import Stored, store
 
 __all__ = ["RayEngine", "RemoteEngine"]
@@ -31,8 +32,6 @@ class RemoteEngine:
         request waits for that."""
         self.capabilities, self.patience_s = capabilities, patience_s
         self.handles = list(handles)
-        self.broken: Exception | None = None
-        """Set where no replica will come any more."""
         self._loads = [_IDLE] * len(self.handles)
         self._changed: asyncio.Event | None = None
         self._homes: dict[str, str] = {}
@@ -51,11 +50,6 @@ class RemoteEngine:
     def seat(self, index: int, handle: Any) -> None:
         """The replica `index` is another one now; None while there is none."""
         self.handles[index], self._loads[index] = handle, _IDLE
-        self._wake()
-
-    def give_up(self, error: Exception) -> None:
-        """No replica will come any more: who waits for one gets the error."""
-        self.broken = error
         self._wake()
 
     async def generate(self, ids: Sequence[int], sampling: Sampling, session: str | None = None) -> Completion:
@@ -111,8 +105,6 @@ class RemoteEngine:
         try:
             async with asyncio.timeout(self.patience_s):
                 while (handle := self.handles[index]) is None:
-                    if self.broken is not None:
-                        raise self.broken
                     self._changed = self._changed or asyncio.Event()
                     await self._changed.wait()
                 return handle
@@ -134,9 +126,9 @@ class RemoteEngine:
                 ray.cancel(cast(Any, answer))
                 raise
             except RayTaskError as error:
-                raise cast(Exception, error.cause) from None
+                raise cause(error) from None
             except RayError as error:
-                failure = EngineFailure("engine", f"engine {index} died: {' '.join(str(error).split())[:300]}")
+                failure = EngineFailure("engine", f"engine {index} died: {death(error)}")
                 if self.handles[index] is handle:
                     self.seat(index, None)
         raise failure
@@ -151,19 +143,15 @@ class RayEngine(RemoteEngine):
         self.version = 0
         self.given: tuple[Stored, int] = (given, 0)
         """What a replica that is made from now on must have, and its version."""
-        self._cost = (0, 0.0)
-
-    @property
-    def sync_cost(self) -> tuple[int, float]:
+        self.sync_cost: tuple[int, float] = (0, 0.0)
         """Bytes put into the object store at the last change of weights, and the longest that a replica sampled no token."""
-        return self._cost
 
     async def update_weights(self, weights: Mapping[str, Any], version: int) -> None:
         """See `Engine.update_weights`. Of weights that are `Stored` already nothing passes through here."""
         stored = await asyncio.to_thread(store, weights)
         self.given = stored, version
         paused = await asyncio.gather(*(self._take(index, stored, version) for index in range(len(self.handles))))
-        self.version, self._cost = version, (stored.size, max(paused))
+        self.version, self.sync_cost = version, (stored.size, max(paused))
 
     async def _take(self, index: int, stored: Stored, version: int) -> float:
         return await self._ask(index, lambda handle: handle.take.remote(stored.ref, version))
