@@ -53,6 +53,7 @@ class TorchEngine:
         kept_tokens: int | None = None,
         cache_tokens: int = 0,
         device: torch.device | str | None = None,
+        fixed_shapes: bool | None = None,
     ) -> None:
         """
         Args:
@@ -63,6 +64,8 @@ class TorchEngine:
                 sessions go first. None is what fits in 2 GiB (8 GiB on CUDA).
             cache_tokens: most tokens of conversations that are decoded together, each counted at its longest; further requests
                 wait. A single conversation is always decoded. 0 is no bound but `max_batch`.
+            fixed_shapes: decoding steps of few shapes (`torch_steps`), which CUDA records once and replays. None is where the
+                model is on CUDA; elsewhere they gain nothing.
 
         Raises ConfigError for numbers that make no sense, Unsupported for models whose forward cannot be batched this way.
         """
@@ -78,7 +81,8 @@ class TorchEngine:
             raise ConfigError(f"TorchEngine max_batch: expected at least 1, got {max_batch}.")
         self.model = model if device is None else model.to(device)
         self._model = Model(self.model)
-        self._batch = Batch(self._model, max_batch, window, kept_tokens, cache_tokens)
+        fixed = self._model.device.type == "cuda" if fixed_shapes is None else fixed_shapes
+        self._batch = Batch(self._model, max_batch, window, kept_tokens, cache_tokens, fixed)
         self._vocabulary = int(cast(Any, model).get_input_embeddings().weight.shape[0])
         self._token_cost = 3 * int(getattr(config, "hidden_size", 1024))  # multiplications, in those of attending to one token
         self._waiting: deque[Row] = deque()

@@ -21,6 +21,7 @@ from turnwise.agents.engines.torch_attention import SLOT_ATTENTION, attending
 from turnwise.agents.engines.torch_cache import Kept, KeptSessions, SlotCache, round_up
 from turnwise.agents.engines.torch_row import Row
 from turnwise.agents.engines.torch_sampling import Drawn, RowSampling, draw
+from turnwise.agents.engines.torch_steps import FixedStep, FixedSteps, recorder_for
 from turnwise.errors import Unsupported
 
 __all__ = ["Batch", "EngineStats", "Model"]
@@ -94,6 +95,15 @@ class Model:
         )
         return out.logits[:, -1].float()
 
+    def next_logits(self, tokens: Tensor, positions: Tensor, cache: SlotCache, columns: int) -> Tensor:
+        """[N, 1] tokens at [N, 1] positions, in the first N slots of the cache -> [N, V] float32 logits."""
+        cache.aim(0, positions, columns)
+        return self.last_logits(tokens, positions, visible(positions, columns, self.dtype), cache)
+
+    def addresses(self) -> tuple[int, ...]:
+        """Where its weights lie."""
+        return tuple(t.data_ptr() for t in (*self.module.parameters(), *self.module.buffers()))
+
     def all_logits(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """[N, T] ids at [N, T] positions -> [N, T, V]"""
         return self.module(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).logits
@@ -132,25 +142,36 @@ class _DecodePlan:
     """[N, 1] last tokens, not yet forwarded"""
     positions: Tensor
     """[N, 1]"""
-    mask: Tensor
-    """[N, 1, 1, columns]"""
     columns: int
     sampling: RowSampling
+    mask: Tensor | None
+    """[N, 1, 1, columns]"""
+    fixed: FixedStep | None
+    """The tokens and positions are the first of its; it needs no mask."""
 
     def advance(self, tokens: Tensor) -> None:
-        self.tokens = tokens[:, None]
+        self.tokens.copy_(tokens[:, None])
         self.positions += 1
 
 
 class Batch:
     """The sequences being decoded, and the cache of those between turns."""
 
-    def __init__(self, model: Model, max_batch: int, context_window: int, kept_tokens: int | None, cache_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        max_batch: int,
+        context_window: int,
+        kept_tokens: int | None,
+        cache_tokens: int,
+        fixed_shapes: bool,
+    ) -> None:
         self.model, self.max_batch, self.context_window, self.kept_tokens = model, max_batch, context_window, kept_tokens
         self.cache_tokens = cache_tokens
         self.rows: list[Row] = []
         self.sessions = KeptSessions()
         self.cache = SlotCache(max_batch, context_window, cache_tokens or 2**60)
+        self.fixed = FixedSteps(model, self.cache, recorder_for(model.device)) if fixed_shapes else None
         self.counts = dict.fromkeys(EngineStats.__dataclass_fields__, 0)
         self.version = 0
         self.epoch = 0
@@ -187,11 +208,9 @@ class Batch:
         plan = self._plan
         if plan is None or longest >= plan.columns:
             plan = self._plan = self._planned(longest + 1)
-        else:
+        elif plan.mask is not None:
             plan.mask.scatter_(3, plan.positions[:, :, None, None], 0.0)
-        columns = min(round_up(longest + 1, 8), plan.columns)
-        self.cache.aim(0, plan.positions, columns)
-        logits = self.model.last_logits(plan.tokens, plan.positions, plan.mask[..., :columns], self.cache)
+        logits = self._next(plan, longest)
         self.counts["forwards"] += 1
         self.counts["decode_rows"] += len(self.rows)
         drawn = self._draw(logits, self.rows, plan.sampling)
@@ -219,6 +238,9 @@ class Batch:
         self.version = version
         self.epoch += 1
         self.sessions.clear()
+        if self.fixed is not None:
+            self.fixed.new_weights()
+            self._plan = None
         for row in self.rows:
             row.changes.append((len(row.logprobs), version))
 
@@ -228,6 +250,8 @@ class Batch:
         self.sessions.clear()
         self.cache.clear()
         self._plan = None
+        if self.fixed is not None:
+            self.fixed.clear()
 
     def _choose(self, waiting: deque[Row]) -> list[tuple[Row, _Start]]:
         """The oldest request and those after it that fit in one forward with it.
@@ -309,16 +333,26 @@ class Batch:
         return logits
 
     def _planned(self, columns: int) -> _DecodePlan:
-        self.cache.reserve(len(self.rows), columns)
-        columns = min(round_up(columns), self.cache.capacity)
+        count = len(self.rows)
+        self.cache.reserve(count, columns)
+        tokens = self.model.tensor([[row.ids[-1]] for row in self.rows])
         positions = self.model.tensor([[row.length] for row in self.rows])
-        return _DecodePlan(
-            self.model.tensor([[row.ids[-1]] for row in self.rows]),
-            positions,
-            visible(positions, columns, self.model.dtype),
-            columns,
-            RowSampling.of([row.sampling for row in self.rows], self.model.device),
-        )
+        sampling = RowSampling.of([row.sampling for row in self.rows], self.model.device)
+        if self.fixed is None:
+            columns = min(round_up(columns), self.cache.capacity)
+            return _DecodePlan(tokens, positions, columns, sampling, visible(positions, columns, self.model.dtype), None)
+        step = self.fixed.at(tokens, positions, columns)
+        tokens, positions = step.state[:, :count]
+        return _DecodePlan(tokens, positions, step.columns, sampling, None, step)
+
+    def _next(self, plan: _DecodePlan, longest: int) -> Tensor:
+        """[N, V] logits after the rows' last tokens."""
+        if plan.fixed is not None:
+            return plan.fixed.run()[: len(self.rows)]
+        assert plan.mask is not None
+        columns = min(round_up(longest + 1, 8), plan.columns)
+        self.cache.aim(0, plan.positions, columns)
+        return self.model.last_logits(plan.tokens, plan.positions, plan.mask[..., :columns], self.cache)
 
     def _draw(self, logits: Tensor, rows: Sequence[Row], sampling: RowSampling) -> Drawn:
         uniforms = torch.tensor([row.uniform() for row in rows], dtype=torch.float64).to(self.model.device)

@@ -47,7 +47,9 @@ class SlotCache(Cache):
         self._columns = 0
         self._positions = torch.empty(0)
         self._index: dict[int, Tensor] = {}
-        self._bases: dict[tuple[int, int, int], Tensor] = {}
+        self._lanes: dict[int, Tensor] = {}
+        self.moved = 0
+        """How often the memory of keys and values has moved."""
 
     def reserve(self, slots: int, columns: int) -> None:
         """Make room for `slots` sequences of `columns` tokens; what is stored of so much stays.
@@ -64,7 +66,8 @@ class SlotCache(Cache):
         self.slots = max(slots, min(doubled, self._budget // self.capacity))
         for layer, (keys, values) in enumerate(self._stores):  # the old ones go one by one: never all of both at once
             self._stores[layer] = (self._grown(keys), self._grown(values))
-        self._bases.clear()
+        self._lanes.clear()
+        self.moved += 1
 
     def aim(self, first: int, positions: Tensor, columns: int) -> None:
         """The next forward's rows are the slots from `first` on, their tokens go to `positions` [N, S], and they attend over
@@ -106,8 +109,9 @@ class SlotCache(Cache):
         """Give the memory back."""
         self.slots = self.capacity = 0
         self._stores.clear()
-        self._bases.clear()
+        self._lanes.clear()
         self._index.clear()
+        self.moved += 1
 
     @property
     def token_bytes(self) -> int:
@@ -122,15 +126,12 @@ class SlotCache(Cache):
 
     def _base(self, heads: int, device: torch.device) -> Tensor:
         """[N, heads, 1] flat index of column 0 of each row and head."""
-        key = (self._first, self._count, heads)
-        base = self._bases.get(key)
-        if base is None:
-            if len(self._bases) > 1024:
-                self._bases.clear()
-            start = self._first * heads
-            lanes = torch.arange(start, start + self._count * heads, device=device) * self.capacity
-            base = self._bases[key] = lanes.view(self._count, heads, 1)
-        return base
+        lanes = self._lanes.get(heads)
+        if lanes is None:
+            lanes = self._lanes[heads] = (
+                torch.arange(self.slots * heads, device=device).view(self.slots, heads, 1) * self.capacity
+            )
+        return lanes[self._first : self._first + self._count]
 
     def _empty(self, like: Tensor) -> Tensor:
         # zeros, not empty: a NaN in a column that the mask hides would still reach the result

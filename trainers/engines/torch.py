@@ -22,6 +22,8 @@ class Torch:
     cache_tokens: int = 0
     """Most tokens whose keys and values are there for decoding, and again as many for conversations between turns: what makes the
     engine's memory the same for conversations of any length. Conversations that do not fit wait. 0 is no bound."""
+    graphs: bool = True
+    """On CUDA, decoding steps of a few fixed shapes are recorded once and replayed; false launches them kernel by kernel."""
 
     async def build(self, model: PreTrainedModel, folder: Path, *, concurrency: int, overlaps: bool) -> TorchEngine:
         """An engine that samples while the learner changes its weights needs weights of its own."""
@@ -30,4 +32,5 @@ class Torch:
             max_batch=self.max_batch or concurrency,
             kept_tokens=self.cache_tokens or None,
             cache_tokens=self.cache_tokens,
+            fixed_shapes=None if self.graphs else False,
         )
