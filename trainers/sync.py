@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from turnwise.errors import ConfigError, EngineFailure
-from turnwise.trainers.engines.protocol import PolicyEngine, Replicated
+from turnwise.trainers.engines.protocol import PolicyEngine, scored_by_each
 from turnwise.trainers.learner import Learner
 
 __all__ = ["Probe", "Synced", "sync"]
@@ -76,8 +76,7 @@ async def sync(engine: PolicyEngine, learner: Learner, probe: Probe) -> Synced:
     if not probe.tokens:
         return Synced(metrics, seconds)
     ids = probe.ids(learner.vocabulary)
-    each = isinstance(engine, Replicated)
-    there = await engine.score_each(ids[:1], ids[1:]) if each else [await engine.score(ids[:1], ids[1:])]
+    there = await scored_by_each(engine, ids[:1], ids[1:])
     worst = float(np.max(np.abs(np.subtract(there, learner.score(ids)))))
     bound = probe.bound(weights)
     due = probe.tensors_every and learner.version % probe.tensors_every == 1 % probe.tensors_every

@@ -205,15 +205,24 @@ class VLLMEngine:
         if not targets:
             return []
         text = [*ids, *targets]
-        transport = self._home(hashlib.blake2b(str(text[:64]).encode(), digest_size=8).hexdigest())
+        home = self._home(hashlib.blake2b(str(text[:64]).encode(), digest_size=8).hexdigest())
+        return await self._score(home, text, len(targets))
+
+    async def score_each(self, ids: Sequence[int], targets: Sequence[int]) -> list[list[float]]:
+        """`score`, by every vLLM: after a sync all of them must say the same."""
+        check_text(ids, targets, self._vocabulary, self._window)
+        return await asyncio.gather(*(self._score(each, [*ids, *targets], len(targets)) for each in self.transports))
+
+    async def _score(self, transport: Transport, text: Sequence[int], count: int) -> list[float]:
+        """[count] log-probabilities of the last tokens of a text."""
 
         async def ask() -> list[float] | None:
             logprobs, label = await transport.score(text, scoring_arguments(), Place(None, None, self._adapter))
             return logprobs if label in self._names or not self._names else None
 
         out = await self._steadily(transport, ask)
-        self.stats.scored_tokens += len(targets)
-        return out[-len(targets) :]
+        self.stats.scored_tokens += count
+        return out[len(out) - count :]
 
     async def update_weights(self, weights: Mapping[str, Any], version: int) -> None:
         """See `Engine.update_weights`. Requests under way pause, and go on with the new weights.

@@ -19,6 +19,8 @@ from turnwise.agents.engines.vllm import VLLMEngine
 from turnwise.agents.engines.vllm_http import HttpVLLM
 from turnwise.agents.engines.vllm_local import LocalVLLM, cpu_options
 from turnwise.errors import ConfigError, EngineFailure
+from turnwise.trainers.learner import LocalLearner, Update
+from turnwise.trainers.sync import Probe, sync
 
 WINDOW, VOCABULARY = 256, 300
 OPTIONS = {"dtype": "float32", "max_num_seqs": 64, **cpu_options(WINDOW)}
@@ -280,6 +282,39 @@ def test_a_server_speaks_as_the_local_engine_and_survives_a_restart(
         assert after.ids == done.ids and after.version == 5
         assert engine.stats.restored == 1 and engine.stats.again >= 1
         await engine.close()
+
+    runner.run(talk())
+
+
+def test_the_probe_asks_every_vllm(
+    runner: asyncio.Runner, engine: VLLMEngine, server: Server, model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of them, one here and one behind HTTP. A parameter of the one or the other is disturbed as soon as it has its weights,
+    and the probe alone must find it: tensors are only compared where it differs."""
+    learner = LocalLearner(model, Update())
+    probe = Probe(tensors_every=0)
+
+    async def talk() -> None:
+        http = HttpVLLM(f"http://127.0.0.1:{server.port}")
+        await http.ready(400)
+        both = VLLMEngine([engine.transports[0], http], context_window=WINDOW, vocabulary=VOCABULARY, patience_s=400)
+        for transport in both.transports:
+            drift(model, 40)
+            label = transport.label
+
+            async def disturbed(name: str, *, own=transport, told=label) -> None:
+                await told(name)
+                await own.call("turnwise_disturb", "model.norm.weight")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(transport, "label", disturbed)
+                with pytest.raises(EngineFailure, match=r"these tensors differ: model\.norm\.weight\."):
+                    await sync(both, learner, probe)
+            assert (await sync(both, learner, probe)).metrics["sync/probe_difference"] < 1e-4
+        targets = [5, 250, 7, 7]
+        found = await both.score_each(PROMPT, targets)
+        assert len(found) == 2 and torch.tensor(found).sub(expected(model, PROMPT, targets)).abs().max() < 1e-4
+        await http.close()
 
     runner.run(talk())
 

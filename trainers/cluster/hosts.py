@@ -24,7 +24,7 @@ from turnwise.agents.worlds import first_error
 from turnwise.trainers.cluster.parcels import Done, Job, Packed, Said, filled, flat, grown, unpacked
 from turnwise.trainers.cluster.remote import RemoteEngine
 from turnwise.trainers.concurrency import AIMD, Tuner
-from turnwise.trainers.engines.protocol import PolicyEngine
+from turnwise.trainers.engines.protocol import PolicyEngine, scored_by_each
 from turnwise.trainers.engines.torch import Torch
 from turnwise.trainers.gate import Gate
 from turnwise.trainers.live import limits_of, sampling_of, worlds_of
@@ -84,6 +84,9 @@ class EngineHost:
 
     async def score(self, ids: Sequence[int], targets: Sequence[int]) -> list[float]:
         return await self.engine.score(ids, targets)
+
+    async def score_each(self, ids: Sequence[int], targets: Sequence[int]) -> list[list[float]]:
+        return await scored_by_each(self.engine, ids, targets)
 
     async def release(self, session: str) -> None:
         self.engine.release(session)

@@ -61,10 +61,7 @@ class RemoteEngine:
 
     async def score(self, ids: Sequence[int], targets: Sequence[int]) -> list[float]:
         """See `Engine.score`. Texts with the same beginning go to one replica."""
-        return await self._score(self._home(str(tuple(ids[:64]))), ids, targets)
-
-    async def _score(self, index: int, ids: Sequence[int], targets: Sequence[int]) -> list[float]:
-        return await self._ask(index, lambda handle: handle.score.remote(tuple(ids), tuple(targets)))
+        return await self._ask(self._home(str(tuple(ids[:64]))), lambda handle: handle.score.remote(tuple(ids), tuple(targets)))
 
     def release(self, session: str) -> None:
         handle = self.handles[self._home(session)]
@@ -164,5 +161,8 @@ class RayEngine(RemoteEngine):
         return sorted({name for answer in cast("list[list[str]]", answers) for name in answer})
 
     async def score_each(self, ids: Sequence[int], targets: Sequence[int]) -> list[list[float]]:
-        """`score`, by every replica."""
-        return await asyncio.gather(*(self._score(index, ids, targets) for index in range(len(self.handles))))
+        """`score`, by every replica, and by every one of its own where it has several."""
+        every = range(len(self.handles))
+        asked = (self._ask(i, lambda handle: handle.score_each.remote(tuple(ids), tuple(targets))) for i in every)
+        answers = cast("list[list[list[float]]]", await asyncio.gather(*asked))
+        return [scores for answer in answers for scores in answer]

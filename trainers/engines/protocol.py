@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from turnwise.agents.engine import Engine, Load
 
-__all__ = ["EngineChoice", "PolicyEngine", "Replicated"]
+__all__ = ["EngineChoice", "PolicyEngine", "Replicated", "scored_by_each"]
 
 
 class PolicyEngine(Engine, Protocol):
@@ -41,6 +41,13 @@ class Replicated(Protocol):
     async def score_each(self, ids: Sequence[int], targets: Sequence[int]) -> list[list[float]]:
         """`Engine.score`, by every one of them."""
         ...
+
+
+async def scored_by_each(engine: PolicyEngine, ids: Sequence[int], targets: Sequence[int]) -> list[list[float]]:
+    """`Engine.score`, by every one of an engine's replicas, or by the one that it is."""
+    if isinstance(engine, Replicated):
+        return await engine.score_each(ids, targets)
+    return [await engine.score(ids, targets)]
 
 
 class EngineChoice(Protocol):
