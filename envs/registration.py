@@ -24,6 +24,7 @@ BUILT_IN = {
     "turnwise/GuiLite-v0": "turnwise.envs.gui.gui_lite:GuiLite",
     "turnwise/MiniWoB-v0": "turnwise.envs.miniwob.miniwob:MiniWoB",
     "turnwise/Lookup-v0": "turnwise.envs.search.lookup:Lookup",
+    "turnwise/FanOut-v0": "turnwise.envs.search.fan_out:FanOut",
     "turnwise/MaskedSearch-v0": "turnwise.envs.search.masked_search:MaskedSearch",
     "turnwise/Router-v0": "turnwise.envs.search.router:Router",
     "turnwise/Search-v0": "turnwise.envs.search.search:Search",

@@ -19,7 +19,7 @@ Turns of the expert and turn limits (measured: 200 train and 200 test tasks a le
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -33,7 +33,7 @@ from turnwise.envs.tools import tool
 from turnwise.errors import UnknownName
 from turnwise.types import Task
 
-__all__ = ["HABITS", "Lookup", "novice_action"]
+__all__ = ["HABITS", "Lookup", "Style", "normal", "novice_action"]
 
 Style = Literal["plain", "terse"]
 STYLES = ("plain", "terse")
@@ -118,17 +118,21 @@ class Lookup(ToolEnv):
     @override
     def expert_action(self) -> str:
         """Follow the question along the pages read so far; look up the first that is missing, or answer."""
-        name: str = self.task.metadata["start"]
-        for relation in self.task.metadata["relations"]:
+        name, missing = self._followed(self.task.metadata["start"], self.task.metadata["relations"])
+        return self.format.call("lookup", {"name": name}) if missing else self.format.final(name)
+
+    def _followed(self, name: str, relations: Sequence[str]) -> tuple[str, bool]:
+        """As far as what was read so far leads from there: the name, and whether its page has to be looked up to go on."""
+        pages: Mapping[str, Any] = self.task.metadata["pages"]
+        for relation in relations:
             while True:
                 if name not in self.read and (name, relation) not in self.asked:
-                    return self.format.call("lookup", {"name": name})
-                page: Mapping[str, Any] = self.task.metadata["pages"][name]
-                if "see" not in page:
+                    return name, True
+                if "see" not in pages[name]:
                     break
-                name = page["see"]
-            name = page["facts"][relation]
-        return self.format.final(name)
+                name = pages[name]["see"]
+            name = pages[name]["facts"][relation]
+        return name, False
 
     def _find(self, name: str) -> str | None:
         pages: Mapping[str, Any] = self.task.metadata["pages"]

@@ -16,7 +16,17 @@ import numpy as np
 from turnwise.envs.draws import Draws
 from turnwise.envs.search.lookup_names import draw_name, similar_name
 
-__all__ = ["LEVELS", "Level", "answer_of", "build_world", "page_text", "path_of", "question_of"]
+__all__ = [
+    "LEVELS",
+    "Level",
+    "answer_of",
+    "build_world",
+    "build_worlds",
+    "description_of",
+    "page_text",
+    "path_of",
+    "question_of",
+]
 
 World = Mapping[str, Any]
 
@@ -85,9 +95,8 @@ LEVELS: dict[int, Level] = {
 class _Builder:
     """Draws one world; lives no longer than `build`."""
 
-    def __init__(self, rng: np.random.Generator, level: Level, style: str) -> None:
-        self.draws, self.level, self.style = Draws(rng), level, style
-        self.taken: set[str] = set()
+    def __init__(self, draws: Draws, level: Level, style: str, taken: set[str]) -> None:
+        self.draws, self.level, self.style, self.taken = draws, level, style, taken
         self.forbidden = ""
         self.pages: dict[str, dict[str, Any]] = {}
         self.pool: dict[str, list[str]] = {}
@@ -169,7 +178,18 @@ class _Builder:
 
 def build_world(rng: np.random.Generator, level: Level, style: str) -> World:
     """A random world for that level in that style ("plain" or "terse")."""
-    return _Builder(rng, level, style).build()
+    return _Builder(Draws(rng), level, style, set()).build()
+
+
+def build_worlds(rng: np.random.Generator, level: Level, style: str, count: int) -> Sequence[World]:
+    """Several that no name is shared by, with no answer of one in the question of another."""
+    draws = Draws(rng)
+    while True:
+        taken = set[str]()
+        worlds = [_Builder(draws, level, style, taken).build() for _ in range(count)]
+        asked = " ".join(map(question_of, worlds)).casefold()
+        if not any(answer_of(world).casefold() in asked for world in worlds):
+            return worlds
 
 
 def question_of(world: World) -> str:
@@ -177,10 +197,16 @@ def question_of(world: World) -> str:
     relations, start = world["relations"], world["start"]
     if world["style"] == "terse":
         return f"{' of '.join([*reversed(relations), start])}?"
-    phrase = start
-    for relation in relations:
-        phrase = _PHRASES[relation].format(phrase)
+    phrase = description_of(world)
     return f"What is the name of {phrase}?" if relations[-1] not in ("colour", "material") else f"What is {phrase}?"
+
+
+def description_of(world: World) -> str:
+    """What is asked for, in plain words: "the mayor of the town where Mira Tan lives"."""
+    phrase: str = world["start"]
+    for relation in world["relations"]:
+        phrase = _PHRASES[relation].format(phrase)
+    return phrase
 
 
 def path_of(world: World) -> list[str]:
