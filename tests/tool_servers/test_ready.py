@@ -38,14 +38,21 @@ async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 def test_the_same_processes_before_and_after() -> None:
+    """And one brancher more, from the first fork on, that waits for the next session to be forked."""
+
     async def main() -> None:
         async with EmbeddedSandbox(ready=0) as sandbox:
             before, fds = below(sandbox), 0
+
+            def as_before() -> bool:
+                branchers = {p.pid for p in named(zygote(sandbox), "brancher")}
+                return len(branchers) == 1 and below(sandbox) - branchers == before
+
             for turn in range(3):
                 sessions = await asyncio.gather(*(sandbox.open(SessionSpec(f"s{turn}-{i}")) for i in range(4)))
                 (twin,) = await sessions[0].fork([f"t{turn}"])
                 await asyncio.gather(*(s.close() for s in (twin, *sessions)))
-                await until(lambda: below(sandbox) == before)
+                await until(as_before)
                 (supervisor,) = named(zygote(sandbox), "supervisor")
                 fds = fds or supervisor.num_fds()
                 assert supervisor.num_fds() == fds and zygote(sandbox).num_fds() <= fds + 4

@@ -33,8 +33,6 @@ _FAMILY_S, _FAMILY_SHARE = 0.01, 5.0
 """How long a look at a whole family is good for: at least so long, and so many times what it took."""
 _OWN_FDS = 6
 """0 to 5 are the resident's, see there."""
-_SHARED = (b" rw-s ", b" rwxs ", b" -w-s ", b" -wxs ")
-"""What procfs says of memory that a process and its forks would write to together."""
 
 
 class Accounts:
@@ -61,6 +59,8 @@ class Accounts:
         self._foreign = set[int]()
         """Children of the nursery that are in another family."""
         self.forked = False
+        self.helpers = 0
+        """Processes of ours beside init that the kernel counts as the family's."""
         self._room = 1
         """Sessions for which the kernel's limits of the whole family are enough."""
         self._seen: list[tuple[Process, str]] = []
@@ -247,8 +247,7 @@ class Accounts:
         for fd, kind in kinds.items():
             if kind not in ("a file", "a device"):
                 return f"it has {kind} open (descriptor {fd})"
-        maps = self._meter.read_all(f"{member.pid}/maps")
-        return "it maps shared memory" if any(rights in maps for rights in _SHARED) else ""
+        return "it maps shared memory" if self._meter.shares_memory(member.pid) else ""
 
     def _settled(self, member: Member) -> Process | None:
         """A session's first process; a thread that was joined is still seen for a moment."""
@@ -286,8 +285,12 @@ class Accounts:
 
     def _with_company(self, member: Member, main: Process) -> list[Process]:
         """The first process and all others; quick where it is alone."""
-        if self._group and main.threads == 1 and self._group.tasks() == 1 + sum(m.pid != 0 for m in self._members.values()):
-            return [main]  # each has one process, and init is there
+        if (
+            self._group
+            and main.threads == 1
+            and self._group.tasks() == 1 + self.helpers + sum(m.pid != 0 for m in self._members.values())
+        ):
+            return [main]  # each has one process, and ours are there
         if self.forked:
             return [main, *(p for p, mounts in self._family() if mounts == member.mounts and p.pid != main.pid)]
         if main.threads == 1 and not self._meter.children(main.pid) and self._roots() == [main.pid]:

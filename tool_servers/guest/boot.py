@@ -4,16 +4,16 @@ The modules of this folder name each other `turnwise.tool_servers.guest.x`, as e
 stand in for the outer ones; they are forgotten again before the model's code runs.
 """
 
+import os
 import sys
 import types
-from pathlib import Path
 
 
 def _stand_in() -> None:
     path: list[str] = []
     for name in ("turnwise", "turnwise.tool_servers", "turnwise.tool_servers.guest"):
         package = types.ModuleType(name)
-        package.__path__ = path if name != "turnwise.tool_servers.guest" else [str(Path(__file__).resolve().parent)]
+        package.__path__ = path if name != "turnwise.tool_servers.guest" else [os.path.dirname(os.path.realpath(__file__))]
         sys.modules[name] = package
 
 

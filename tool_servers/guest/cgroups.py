@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 
 __all__ = ["PREFIX", "Counter", "Group", "Groups", "Pace", "container_counter", "discard", "find_groups", "leftovers"]
 
@@ -247,9 +246,14 @@ class Groups:
                 os.rmdir(f"../{self.name}", dir_fd=folder)
 
 
+def _lines(path: str) -> list[str]:
+    with open(path) as file:
+        return file.read().splitlines()
+
+
 def _mounts() -> Iterator[tuple[int, set[str], str, str]]:
     """(version, controllers, root of the mount, mount point) of every cgroup file system."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in _lines("/proc/self/mountinfo"):
         left, _, right = line.partition(" - ")
         kind, _, options = right.split(" ", 2)
         if kind in ("cgroup", "cgroup2"):
@@ -260,25 +264,26 @@ def _mounts() -> Iterator[tuple[int, set[str], str, str]]:
 def _own() -> dict[str, str]:
     """Controller -> our group; "" is version 2."""
     own: dict[str, str] = {}
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    for line in _lines("/proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         own |= dict.fromkeys(controllers.split(","), path)
     return own
 
 
-def _candidates() -> Iterator[tuple[int, dict[str, Path]]]:
+def _candidates() -> Iterator[tuple[int, dict[str, str]]]:
     """Where our folder may go: controller -> parent folder."""
-    own, places = _own(), dict[str, Path]()
+    own, places = _own(), dict[str, str]()
     for version, options, root, point in _mounts():
         for controller in (*_WANTED, _WELCOME, _COSTS):
             if version == 1 and controller in options and controller in own:
                 here = os.path.relpath(own[controller], root)
-                places[controller] = Path(point) if here.startswith("..") else Path(point, here)
+                places[controller] = point if here.startswith("..") else os.path.normpath(f"{point}/{here}")
         if version == 2 and "" in own:
-            here = Path(point, os.path.relpath(own[""], root)) if own[""].startswith(root) else Path(point)
-            for folder in (here, *here.parents):
-                if folder.is_relative_to(point):
-                    yield 2, dict.fromkeys((*_WANTED, _WELCOME, _COSTS), folder)
+            here = os.path.normpath(f"{point}/{os.path.relpath(own[''], root)}") if own[""].startswith(root) else point
+            while here.startswith(f"{point}/"):
+                yield 2, dict.fromkeys((*_WANTED, _WELCOME, _COSTS), here)
+                here = os.path.dirname(here)
+            yield 2, dict.fromkeys((*_WANTED, _WELCOME, _COSTS), point)
     if all(controller in places for controller in _WANTED):
         yield 1, places
         yield 1, {controller: places[controller] for controller in _WANTED}
@@ -296,23 +301,25 @@ def container_counter() -> Counter | None:
 def find_groups(name: str) -> Groups | None:
     """A folder of that name, proven to work by use; None where we may not, or a controller is missing."""
     for version, places in _candidates():
-        made: list[Path] = []
+        made: dict[str, int] = {}
         try:
             for parent in dict.fromkeys(places.values()):
-                (parent / name).mkdir(exist_ok=True)
-                made.append(parent / name)
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(f"{parent}/{name}")
+                made[parent] = os.open(f"{parent}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            groups = Groups(version, name, {c: made[p] for c, p in places.items()})
             if version == 2:
-                (made[0] / "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in _WANTED))
+                (folder,) = made.values()
+                _write(folder, "cgroup.subtree_control", " ".join(f"+{c}" for c in _WANTED))
                 with contextlib.suppress(OSError):
-                    (made[0] / "cgroup.subtree_control").write_text(f"+{_WELCOME}")
-            folders = {p: os.open(p / name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for p in dict.fromkeys(places.values())}
-            groups = Groups(version, name, {c: folders[p] for c, p in places.items()})
+                    _write(folder, "cgroup.subtree_control", f"+{_WELCOME}")
             _prove(groups)
             return groups
         except OSError:
-            for folder in made:
+            for parent, folder in made.items():
+                os.close(folder)
                 with contextlib.suppress(OSError):
-                    folder.rmdir()
+                    os.rmdir(f"{parent}/{name}")
     return None
 
 
@@ -336,13 +343,19 @@ def _prove(groups: Groups) -> None:
 def discard(name: str) -> None:
     """Groups that whoever made them can no longer remove; what still holds a process stays."""
     for _, places in _candidates():
-        for folder in {parent / name for parent in places.values()}:
+        for folder in {f"{parent}/{name}" for parent in places.values()}:
             with contextlib.suppress(OSError):
-                for inner in folder.glob("*/"):
-                    inner.rmdir()
-                folder.rmdir()
+                with os.scandir(folder) as entries:
+                    for inner in entries:
+                        if inner.is_dir():
+                            os.rmdir(inner)
+                os.rmdir(folder)
 
 
 def leftovers() -> set[str]:
     """Names of groups like ours, whoever made them."""
-    return {f.name for _, places in _candidates() for parent in set(places.values()) for f in parent.glob(f"{PREFIX}*")}
+    found: set[str] = set()
+    for parent in {parent for _, places in _candidates() for parent in places.values()}:
+        with contextlib.suppress(OSError):
+            found |= {name for name in os.listdir(parent) if name.startswith(PREFIX)}
+    return found

@@ -3,10 +3,8 @@
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,22 +12,19 @@ from typing import Any
 
 from turnwise.tool_servers.guest import files
 from turnwise.tool_servers.guest.accounts import Accounts
+from turnwise.tool_servers.guest.brancher import Brancher
 from turnwise.tool_servers.guest.cgroups import Group, Pace, container_counter
-from turnwise.tool_servers.guest.channel import receive, send
+from turnwise.tool_servers.guest.channel import Broken, handed_over, send, told
 from turnwise.tool_servers.guest.frames import FrameError, packed
 from turnwise.tool_servers.guest.init import Init
 from turnwise.tool_servers.guest.member import Member, Pipes, State
 from turnwise.tool_servers.guest.meter import Meter
-from turnwise.tool_servers.guest.plan import WORK, Bounds, Plan
+from turnwise.tool_servers.guest.plan import FOLDERS, WORK, Bounds, Plan
 
-__all__ = ["START_S", "Broken", "Builders", "Family"]
+__all__ = ["START_S", "Builders", "Family"]
 
 START_S = 30.0
 _FORK_S = 10.0
-
-
-class Broken(Exception):
-    """The sandbox, not the code in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +59,8 @@ class Family:
         """Open namespaces that all of the family are in."""
         self._mounts = -1
         """Open mount namespace of init."""
-        self._branchers: dict[int, socket.socket] = {}
-        """To those who make the walls of forks, by the generation of whom is forked; each has a user namespace of its own."""
+        self._branchers: dict[int, Brancher] = {}
+        """Those who make the walls of forks, by the generation of whom is forked; each has a user namespace of its own."""
         self.control: socket.socket
         """To init, which says nothing unless it is asked."""
 
@@ -81,9 +76,10 @@ class Family:
                 send(self._builders.inits, order, [theirs.fileno()])
             else:
                 self._fork_init(bounds, theirs, [*ours_alone, self.control.fileno()])
-        said, fds = _handed_over(self.control, START_S, "init", "up")
+        said, fds = handed_over(self.control, START_S, "init", "up")
         self._init, self._initfd = said["init"], os.pidfd_open(said["init"])
-        fds, self._walls = fds[:3], fds[3:]
+        own = len(FOLDERS) + 2
+        fds, self._walls = fds[:own], fds[own:]
         apart = self._builders and self._builders.residents
         nursery = (self._builders.parent, self._name_of(self._walls[-1])) if self._builders and apart else (0, "")
         folder = None if self._builders else self._folder
@@ -92,11 +88,11 @@ class Family:
         if self._group:
             self._group.add(self._init)
         if self._builders:
-            self._mounts = os.dup(fds[1])
+            self._mounts = os.dup(fds[-2])
         return self._add(fds, bounds, Pipes.make(), 0)
 
     def _fork_init(self, bounds: Bounds, theirs: socket.socket, ours_alone: list[int]) -> None:
-        self._folder = tempfile.mkdtemp(prefix=f"turnwise-{os.getppid()}-{os.getpid()}-")
+        self._folder = files.temporary(f"turnwise-{os.getppid()}-{os.getpid()}-")
         if self.user is not None:
             os.chown(self._folder, self.user, self.user)
         if init := os.fork():
@@ -161,18 +157,18 @@ class Family:
             raise Broken("processes of the session could not be ended one by one")
 
     def twin(self, member: Member) -> Member:
-        """A fork, ready. The process forks itself, and the new one moves to walls that were made meanwhile and takes along a copy
-        of the files."""
+        """A fork, ready. While the process forks itself, a copy of the files is made behind new walls, and the new one moves
+        there."""
         if self._group:
             self._group.pace(Pace.USUAL)  # its last call may have left it behind all others
         grown = self.accounts.grow()
         pipes = Pipes.make()
         try:
-            self._order_walls(member, grown)
+            brancher = self._brancher(member)
             order = packed({"fork": self._born, "files": member.files})
             socket.send_fds(member.pipes.claim, [order], pipes.theirs)
             pipes.close_theirs()
-            twin = self._add(self._new_walls(member), member.bounds, pipes, member.generation + 1)
+            twin = self._add(self._new_walls(member, brancher, grown), member.bounds, pipes, member.generation + 1)
         except BaseException:
             pipes.close()  # which ends the new process
             raise
@@ -185,22 +181,33 @@ class Family:
             raise
         return twin
 
-    def _order_walls(self, member: Member, grown: dict[str, Any]) -> None:
-        """For a fork. Raises Broken."""
+    def _brancher(self, member: Member) -> Brancher:
+        """Of those who are in a member's user namespace. Raises Broken."""
         if member.generation not in self._branchers:
             assert self._builders
-            self._branchers[member.generation], theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            order = {"bounds": _plain(member.bounds), "user": self.user}
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._branchers[member.generation] = Brancher(ours)
+            self.accounts.helpers = len(self._branchers)
+            group = self._group.name if self._group else ""
+            order = {"bounds": _plain(member.bounds), "user": self.user, "group": group}
             with theirs:
-                _told(self._builders.inits, order, [theirs.fileno(), self._mounts, member.spaces[1]])
-        _told(self._branchers[member.generation], grown)
+                told(self._builders.inits, order, [theirs.fileno(), self._mounts, member.spaces[1]])
+        return self._branchers[member.generation]
 
-    def _new_walls(self, member: Member) -> list[int]:
+    def _new_walls(self, member: Member, brancher: Brancher, grown: dict[str, Any]) -> list[int]:
+        """With a copy of the member's files. Raises Broken."""
+        fds: list[int] = []
         try:
-            return _handed_over(self._branchers[member.generation], _FORK_S, "up")[1]
+            fds = brancher.walls()
+            brancher.fill(grown, member.folders)
+            brancher.filled()
         except BaseException:
-            self._branchers.pop(member.generation).close()  # the next fork has another one
+            self._branchers.pop(member.generation).end()  # the next fork has another one
+            self.accounts.helpers = len(self._branchers)
+            for fd in fds:
+                os.close(fd)
             raise
+        return fds
 
     def remove(self, member: Member) -> None:
         """Close one; its family goes on."""
@@ -225,18 +232,18 @@ class Family:
             for fd in (self._initfd, *self._walls, *([self._mounts] if self._builders else [])):
                 os.close(fd)
             for brancher in self._branchers.values():
-                brancher.close()
+                brancher.end()
             self.control.close()
         for member in self.members.values():
             member.close()
         if self._folder != WORK:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            files.remove_temporary(os.path.basename(self._folder))
 
     def _add(self, fds: list[int], bounds: Bounds, pipes: Pipes, generation: int) -> Member:
-        work, *spaces = fds
+        folders, spaces = (fds[:-2], fds[-2:]) if self._builders else (fds, [])
         mounts = self._name_of(spaces[0]) if spaces else ""
         kills = self._group.kills() if self._group else 0
-        member = Member(self._born, work, spaces, mounts, bounds, pipes, generation, kills=kills)
+        member = Member(self._born, folders, spaces, mounts, bounds, pipes, generation, kills=kills)
         self.members[member.id] = member
         self._born += 1
         return member
@@ -275,31 +282,3 @@ def _wait_claim(member: Member, expected: dict[str, int], seconds: float) -> Non
         except (EOFError, FrameError):
             break
     raise Broken("the session's process did not come back from its fork")
-
-
-def _told(channel: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
-    """Raises Broken if nobody is there."""
-    try:
-        send(channel, message, fds)
-    except ConnectionError:
-        raise Broken("who builds the walls is gone") from None
-
-
-def _handed_over(channel: socket.socket, seconds: float, *expected: str) -> tuple[dict[str, Any], list[int]]:
-    """What is said, until all that is expected has been, and the descriptors that come along."""
-    channel.settimeout(seconds)
-    said, fds = dict[str, Any](), list[int]()
-    while not said.keys() >= set(expected):
-        try:
-            message, more = receive(channel)
-        except EOFError:
-            if "init" in expected and "init" not in said:
-                raise ConnectionResetError("the zygote is gone") from None
-            raise Broken("who builds the walls is gone") from None
-        except TimeoutError:
-            raise Broken("the walls were not built in time") from None
-        if "broken" in message:
-            raise Broken(message["broken"])
-        said |= message
-        fds += more
-    return said, fds

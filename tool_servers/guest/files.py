@@ -10,8 +10,9 @@ import stat
 
 from turnwise.tool_servers.guest.kernel import open_beneath
 
-__all__ = ["BadPath", "clone", "get", "put"]
+__all__ = ["BadPath", "clone", "get", "put", "remove_temporary", "temporary"]
 
+_TEMPORARY = "/tmp"
 _CHUNK = 1 << 20
 
 
@@ -91,6 +92,36 @@ def get(folder: int, path: str, max_bytes: int) -> bytes:
         os.close(fd)
 
 
+def temporary(prefix: str) -> str:
+    """A fresh folder of ours alone among the host's temporary ones."""
+    path = f"{_TEMPORARY}/{prefix}{os.urandom(6).hex()}"
+    os.mkdir(path, 0o700)
+    return path
+
+
+def remove_temporary(prefix: str) -> None:
+    """All folders of that beginning, as far as it goes."""
+    for name in os.listdir(_TEMPORARY):
+        if name.startswith(prefix):
+            _remove(f"{_TEMPORARY}/{name}")
+
+
+def _remove(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        for _, folders, names, fd in os.fwalk(folder, topdown=False):
+            for name in (*names, *folders):
+                with contextlib.suppress(OSError):
+                    _remove_one(name, fd)
+        os.rmdir(folder)
+
+
+def _remove_one(name: str, above: int) -> None:
+    try:
+        os.unlink(name, dir_fd=above)
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=above)
+
+
 def clone(source: int, target: int) -> None:
     """Copy a tree between two open folders: links, holes, modes and times as they are. Sockets, devices and what is mounted from
     elsewhere are left out; of what is there already, folders may be."""
@@ -136,7 +167,9 @@ def _folder(name: str, above: int) -> int:
 
 
 def _clone_file(name: str, source: int, target: int, size: int) -> None:
-    a = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
+    a = os.open(
+        name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=source
+    )  # no lease, no FIFO makes us wait
     b = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
     try:
         os.ftruncate(b, size)

@@ -55,22 +55,23 @@ class Init:
     # --- walls ----------------------------------------------------------------------------------------------------
 
     def _wall_in(self) -> list[int]:
-        """Returns open descriptors of the work folder and of our namespaces, for the supervisor."""
+        """Returns open descriptors of the session's folders and of our namespaces, for the supervisor."""
         if self._plan.level >= 2:
             bounds, unasked = self._bounds, self._plan.shared.keys() - set(self._bounds.shared)
             namespaces.session_folders(bounds.disk_mb, bounds.inodes, self._user, self._plan.readable, unasked)
             namespaces.loopback_up()
             socket.sethostname("sandbox")
+            folders = namespaces.open_folders()
         else:
             kernel.subreaper()
             os.chdir(self._folder)
-        work = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            folders = [os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
         if self._user is not None:
             namespaces.become(self._user)
         if self._plan.level >= 2:
             namespaces.become_mapped(self._proc)
         kernel.dumpable(False)
-        return [work, *(namespaces.descriptors(self._proc, *SPACES) if self._plan.level >= 2 else [])]
+        return [*folders, *(namespaces.descriptors(self._proc, *SPACES) if self._plan.level >= 2 else [])]
 
     def _spawn(self, fds: list[int]) -> None:
         """What the supervisor asks for, unless there is a nursery, which does it."""

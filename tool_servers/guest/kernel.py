@@ -2,11 +2,11 @@
 
 import ctypes
 import os
-import platform
 import signal
 import struct
 import threading
 from collections.abc import Sequence
+from functools import cache
 
 __all__ = [
     "CLONE_NEWIPC",
@@ -39,7 +39,7 @@ __all__ = [
     "unshare",
 ]
 
-MACHINE = platform.machine()
+MACHINE = os.uname().machine
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _HOLDING = ctypes.PyDLL(None, use_errno=True)
 """The same, called without letting go of the interpreter's lock."""
@@ -121,8 +121,10 @@ def huge_pages(maps: str) -> None:
                 _LIBC.madvise(ctypes.c_void_p(at), ctypes.c_size_t(_HUGE), _MADV_COLLAPSE)
 
 
+@cache
 def _thread_id_place() -> int:
-    """Where the C library keeps the id of its first thread, which in a child is another; 0 if this kernel does not tell."""
+    """Where the C library keeps the id of its first thread, which in a child is another, at the same place; 0 if this kernel does
+    not tell."""
     place = ctypes.c_ulong()
     try:
         prctl(_PR_GET_TID_ADDRESS, ctypes.addressof(place))

@@ -97,8 +97,8 @@ class Member:
     """A session of a family: the first one, or a fork."""
 
     id: int
-    work: int
-    """Open work folder."""
+    folders: list[int]
+    """Open: the work folder, and where it has a file system of its own the others of `FOLDERS`."""
     spaces: list[int]
     """Open mount and user namespace; [] where there are none."""
     mounts: str
@@ -153,6 +153,10 @@ class Member:
         self.out, self.err = Capture(keep), Capture(keep)
 
     @property
+    def work(self) -> int:
+        return self.folders[0]
+
+    @property
     def too_loud(self) -> bool:
         return max(self.out.total, self.err.total) > self.bounds.output_stop_mb << 20
 
@@ -200,7 +204,7 @@ class Member:
                 self.pidfd = os.pidfd_open(self.pid)
             except OSError:
                 raise FrameError("its process is gone") from None
-        elif claim.get("ready") is True and self.pid:
+        if claim.get("ready") is True and self.pid:
             self.state = State.IDLE
         elif "ready" in claim:
             self.state, self.refusal = State.LOST, str(claim.get("error"))
@@ -223,5 +227,5 @@ class Member:
 
     def close(self) -> None:
         self.close_process()
-        for fd in (self.work, *self.spaces):
+        for fd in (*self.folders, *self.spaces):
             os.close(fd)

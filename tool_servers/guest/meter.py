@@ -1,8 +1,10 @@
 """What processes use, read from procfs through an open directory, so that it works from any mount namespace."""
 
 import contextlib
+import fcntl
 import os
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +13,12 @@ __all__ = ["Meter", "Process"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
+_MAPS_QUERY = struct.Struct("QQ88x")
+"""Its size, which areas are asked for, and what is left empty: from which address, room for the answer."""
+_QUERY_MAPS = 3 << 30 | _MAPS_QUERY.size << 16 | ord("f") << 8 | 17
+_NEXT_SHARED_WRITABLE = 0x10 | 0x08 | 0x02
+_SHARED = (b" rw-s ", b" rwxs ", b" -w-s ", b" -wxs ")
+"""What a list of areas says of those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,19 @@ class Meter:
             return os.readlink(path, dir_fd=self.proc)
         except OSError:
             return ""
+
+    def shares_memory(self, pid: int) -> bool:
+        """Whether it and its forks would write to some memory together. Linux 6.11 looks itself, others list everything. Raises
+        OSError once it is gone."""
+        with os.fdopen(os.open(f"{pid}/maps", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc), "rb") as maps:
+            try:
+                fcntl.ioctl(maps, _QUERY_MAPS, bytearray(_MAPS_QUERY.pack(_MAPS_QUERY.size, _NEXT_SHARED_WRITABLE)))
+                return True
+            except FileNotFoundError:  # there is none
+                return False
+            except OSError:
+                text = maps.read()
+        return any(rights in text for rights in _SHARED)
 
     def fair_share(self, pid: int) -> int | None:
         """Resident bytes, shared pages divided among those that share them; slow for large processes. None if not to be had."""

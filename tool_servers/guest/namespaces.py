@@ -10,7 +10,6 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 from turnwise.tool_servers.guest import kernel
 from turnwise.tool_servers.guest.plan import FOLDERS, NOBODY, SHARED, WORK
@@ -23,6 +22,7 @@ __all__ = [
     "enter_root",
     "loopback_up",
     "map_self",
+    "open_folders",
     "reveal",
     "session_folders",
 ]
@@ -52,15 +52,16 @@ def enter_root(readable: Sequence[str], shared: Mapping[str, str], ordinary: boo
     kernel.pivot_root("/tmp", "/tmp" + _OLD)
     os.chdir("/")
     for place in (_BOX, *FOLDERS, "/etc", "/dev", "/proc"):
-        Path(place).mkdir(parents=True, exist_ok=True)
+        os.makedirs(place, exist_ok=True)
     for path, text in _TEXTS.items():
-        Path("/", path).write_text(text)
+        with open(f"/{path}", "w") as file:
+            file.write(text)
     for name in _DEVICES:
         _show(f"/dev/{name}", devices=True)
     for path in _outermost(tuple(readable)):
         _show(path)
     for name, path in shared.items():
-        _place(Path(SHARED, name), True)
+        _place(f"{SHARED}/{name}", True)
         kernel.bind(_OLD + path, f"{SHARED}/{name}")
     for name in ("fd", "stdin", "stdout", "stderr"):
         os.symlink("/proc/self/fd" + {"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"}[name], f"/dev/{name}")
@@ -81,54 +82,58 @@ def _outermost(paths: tuple[str, ...]) -> list[str]:
 
 def _show(path: str, devices: bool = False) -> None:
     """Bind a path of the host; a link becomes the same link, and what it names is left to the caller."""
-    source = Path(_OLD + path)
-    if source.is_symlink():
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    source = _OLD + path
+    if os.path.islink(source):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         if not os.path.lexists(path):
             os.symlink(os.readlink(source), path)
         return
-    if not source.exists():
+    if not os.path.exists(source):
         return
-    _place(Path(path), source.is_dir())
-    kernel.bind(str(source), path)
+    _place(path, os.path.isdir(source))
+    kernel.bind(source, path)
     kernel.read_only(path, devices=devices)
 
 
 def reveal(paths: Sequence[str]) -> None:
     """Let every user reach these paths, in a mount namespace of our own: a folder above them that others may not enter, such as
     root's home, is covered by an empty one with just the paths in it. OSError where that is not allowed."""
-    hidden: dict[Path, list[Path]] = {}
-    for path in (Path(p) for p in _outermost(tuple(paths)) if os.path.exists(p)):
-        if closed := next((p for p in reversed(path.parents) if not p.stat().st_mode & 1), None):
+    hidden: dict[str, list[str]] = {}
+    for path in (p for p in _outermost(tuple(paths)) if os.path.exists(p)):
+        if closed := next((p for p in _above(path) if not os.stat(p).st_mode & 1), None):
             hidden.setdefault(closed, []).append(path)
     if hidden:
         kernel.unshare(kernel.CLONE_NEWNS)
         kernel.private()
     for closed, inner in hidden.items():
-        held = [(path, path.is_dir(), os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in inner]
-        kernel.mount("tmpfs", str(closed), "tmpfs", 0, "mode=755")
+        held = [(path, os.path.isdir(path), os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in inner]
+        kernel.mount("tmpfs", closed, "tmpfs", 0, "mode=755")
         for path, folder, fd in held:
             _place(path, folder)
-            kernel.bind(f"/proc/self/fd/{fd}", str(path))
+            kernel.bind(f"/proc/self/fd/{fd}", path)
             os.close(fd)
 
 
-def _place(path: Path, folder: bool) -> None:
+def _above(path: str) -> list[str]:
+    """The folders above an absolute path, outermost first."""
+    parts = path.split("/")
+    return ["/", *("/".join(parts[:n]) for n in range(2, len(parts)))]
+
+
+def _place(path: str, folder: bool) -> None:
     """Something to mount on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if folder:
-        path.mkdir(exist_ok=True)
-    else:
-        path.touch()
+    os.makedirs(path if folder else os.path.dirname(path), exist_ok=True)
+    if not folder:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
 
 
 def _show_below(target: str, folder: str, readable: Sequence[str]) -> None:
     """What lies below `target`, such as an interpreter in /tmp, also below the `folder` that is going to cover it."""
     for path in _outermost(tuple(readable)):
         if path.startswith(f"{target}/") and os.path.exists(path):
-            place = Path(folder + path.removeprefix(target))
+            place = folder + path.removeprefix(target)
             _place(place, os.path.isdir(path))
-            kernel.bind(path, str(place))
+            kernel.bind(path, place)
 
 
 def session_folders(disk_mb: int, inodes: int, owner: int | None, readable: Sequence[str], unasked: Iterable[str] = ()) -> None:
@@ -153,6 +158,11 @@ def become(user: int) -> None:
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
+
+
+def open_folders() -> list[int]:
+    """`FOLDERS` as they are here, for the caller to close."""
+    return [os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for path in FOLDERS]
 
 
 def descriptors(proc: int, *names: str) -> list[int]:

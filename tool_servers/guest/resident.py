@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NoReturn
 
-from turnwise.tool_servers.guest import files, kernel
+from turnwise.tool_servers.guest import kernel
 from turnwise.tool_servers.guest.frames import Frames, packed
 from turnwise.tool_servers.guest.plan import FOLDERS, WORK, Bounds
 
@@ -24,6 +24,7 @@ __all__ = ["rehearse", "settle"]
 CLAIM = 3
 _SPARE = {1: 4, 2: 5}
 """Where a second hold on the output pipes is, for code that closes its own."""
+_THERE = packed({"hello": True, "ready": True})
 _OURS = list[str]()
 """Names of our modules."""
 _ENVIRONMENT = {
@@ -155,15 +156,14 @@ class _Resident:
             return
         try:
             self._move(fds, message["files"])
-            self._say({"hello": True})
-            self._say({"ready": True})
+            self._channel.sendall(_THERE)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.write(2, f"{type(error).__name__}: {error}".encode())
             os._exit(1)
 
     def _move(self, fds: list[int], opened: list[int]) -> None:
-        """To new pipes, and behind new walls with a copy of the files; open ones at the same place."""
+        """To new pipes, and behind new walls where a copy of the files is; open ones at the same place."""
         out, err, claim = fds
         for fd, number in ((out, 1), (err, 2), (claim, CLAIM), (out, _SPARE[1]), (err, _SPARE[2])):
             os.dup2(fd, number, inheritable=number in (1, 2))
@@ -171,15 +171,9 @@ class _Resident:
             os.close(fd)
         os.setsid()
         here, open_files = os.getcwd(), _open_files(opened)
-        folders = [_folder(path) for path in FOLDERS]
         mounts, user = socket.recv_fds(self._channel, 1 << 10, 2)[1]
         kernel.setns(user, kernel.CLONE_NEWUSER)
         kernel.setns(mounts, kernel.CLONE_NEWNS)
-        for path, old in zip(FOLDERS, folders, strict=True):
-            new = _folder(path)
-            files.clone(old, new)
-            os.close(old)
-            os.close(new)
         os.close(user)
         os.close(mounts)
         kernel.drop_capabilities()
@@ -190,10 +184,6 @@ class _Resident:
             os.lseek(new, at, os.SEEK_SET)
             os.dup2(new, fd, inheritable)
             os.close(new)
-
-
-def _folder(path: str) -> int:
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _open_files(fds: list[int]) -> dict[int, tuple[str, int, int, bool]]:

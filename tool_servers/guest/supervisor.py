@@ -15,7 +15,8 @@ from typing import Any
 
 from turnwise.tool_servers.guest import files, kernel
 from turnwise.tool_servers.guest.cgroups import Group
-from turnwise.tool_servers.guest.family import START_S, Broken, Family
+from turnwise.tool_servers.guest.channel import Broken
+from turnwise.tool_servers.guest.family import START_S, Family
 from turnwise.tool_servers.guest.frames import FrameError, Frames, packed
 from turnwise.tool_servers.guest.member import Call, Member, State
 from turnwise.tool_servers.guest.plan import Bounds

@@ -7,16 +7,13 @@ It ends when the server closes the socket, after the last of its sessions, and r
 
 import contextlib
 import gc
-import glob
 import importlib
 import importlib.util
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Generator
@@ -24,7 +21,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn
 
-from turnwise.tool_servers.guest import kernel, namespaces, resident
+from turnwise.tool_servers.guest import files, kernel, namespaces, resident
 from turnwise.tool_servers.guest.brancher import make_walls
 from turnwise.tool_servers.guest.cgroups import Group, Groups, find_groups
 from turnwise.tool_servers.guest.channel import receive, send
@@ -40,6 +37,8 @@ from turnwise.tool_servers.guest.supervisor import Supervisor
 __all__ = ["main"]
 
 _WALLS = kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWNS
+_SOON_MS = 20
+"""At rest for so long, we make what may be asked for next."""
 _IMPORT_TIME = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LANG": "C.UTF-8"}
 """Numeric libraries start their threads at import; a fork would not have them."""
 
@@ -205,6 +204,9 @@ class Zygote:
         """Supervisor -> the init it has."""
         self._leaving: set[int] = set()
         """Inits whose supervisor is gone, and branchers, which go when it lets them."""
+        self._spare: socket.socket | None = None
+        """To a brancher that has nothing to do yet: there is one from the first fork of a session on."""
+        self._branches = False
         self._links: list[int] = []
         self._number = 0
         self._parent = os.getpid()
@@ -225,7 +227,10 @@ class Zygote:
             poll.register(self._orders, select.POLLIN)
         frames = Frames()
         while True:
-            ready = {fd for fd, _ in poll.poll()}
+            lacking = self._branches and self._spare is None
+            ready = {fd for fd, _ in poll.poll(_SOON_MS if lacking else None)}
+            if lacking and not ready:
+                self._spare = self._brancher()
             if self._orders and self._orders.fileno() in ready:
                 self._obey(*receive(self._orders))
             if news in ready:
@@ -249,27 +254,48 @@ class Zygote:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(order["ended"], 0)
             return
-        link, *spaces = fds
-        with socket.socket(fileno=link) as channel, contextlib.suppress(OSError):  # the supervisor may be gone
+        if len(fds) > 1:
+            self._branch(order, fds)
+            return
+        with socket.socket(fileno=fds[0]) as channel, contextlib.suppress(OSError):  # the supervisor may be gone
             try:
-                child = kernel.fork(*(() if spaces else (_WALLS,)))
+                child = kernel.fork(_WALLS)
             except OSError as error:
                 send(channel, {"broken": str(error)})
                 return
             if not child:
                 os.setsid()  # so that it is not waited for among the supervisors
                 self._become_child()
-                bounds = Bounds(**order["bounds"])
-                if spaces:
-                    make_walls(channel, self.plan, bounds, self.proc, order["user"], spaces)
-                Init(self.plan, bounds, self._worker, self.proc, order["user"], WORK).run(channel)
-            if spaces:
-                self._leaving.add(child)
-            else:
-                self._inits[order["supervisor"]] = child
-                send(channel, {"init": child})
-        for fd in spaces:
+                Init(self.plan, Bounds(**order["bounds"]), self._worker, self.proc, order["user"], WORK).run(channel)
+            self._inits[order["supervisor"]] = child
+            send(channel, {"init": child})
+
+    def _branch(self, order: dict[str, Any], fds: list[int]) -> None:
+        """An order for a brancher goes to the one that waits for it. If that cannot be had, its supervisor sees that its end of
+        the channel, which comes along, closes."""
+        self._branches = True
+        with contextlib.suppress(OSError):
+            if self._spare is None:
+                self._spare = self._brancher()
+            with self._spare:
+                send(self._spare, order, fds)
+        self._spare = None
+        for fd in fds:
             os.close(fd)
+
+    def _brancher(self) -> socket.socket:
+        """To a fresh one. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            child = kernel.fork()
+            if not child:
+                with _last_act():
+                    os.setsid()  # so that it is not waited for among the supervisors
+                    self._become_child()
+                    ours.close()
+                    make_walls(theirs, self.plan, self.proc, self.groups)
+        self._leaving.add(child)
+        return ours
 
     def _become_child(self) -> None:
         """What is the zygote's alone, and links of sessions that come next."""
@@ -277,6 +303,8 @@ class Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for fd in (*self._ours, *self._links):
             os.close(fd)
+        if self._spare:
+            self._spare.close()
 
     def _fork(self, link: int) -> None:
         self._number += 1
@@ -306,8 +334,7 @@ class Zygote:
 
     def _end_orphans(self, supervisor: int) -> None:
         """What a killed supervisor left: without a pid namespace its processes come to us."""
-        for folder in glob.glob(f"{tempfile.gettempdir()}/turnwise-{os.getpid()}-{supervisor}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        files.remove_temporary(f"turnwise-{os.getpid()}-{supervisor}-")
         end, none = time.monotonic() + 1.0, 0
         while none < 2 and time.monotonic() < end:  # see Meter.end_below
             children = [self._meter.process(pid) for pid in self._meter.children(os.getpid())]
@@ -323,6 +350,8 @@ class Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if self._orders:
             self._orders.close()  # who waits for an init waits no longer
+        if self._spare:
+            self._spare.close()
         for pid, group in list(self._supervisors.items()):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
@@ -360,7 +389,6 @@ def _janitor(groups: Groups | None) -> tuple[int, int]:
         os.read(turn, 1)
         if groups:
             groups.clear()
-        for folder in glob.glob(f"{tempfile.gettempdir()}/turnwise-{zygote}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        files.remove_temporary(f"turnwise-{zygote}-")
     finally:
         os._exit(0)
