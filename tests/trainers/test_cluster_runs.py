@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -79,18 +79,20 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": MEMORY, "include_dashboard": False}
+
+
 @pytest.fixture(scope="module")
-def address(patch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Of a cluster with two nodes on this machine. Everything it started is gone afterwards, and so are its files."""
+def nodes(patch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of two nodes on this machine. Everything it started is gone afterwards, and so are its files."""
     folder = Path(tempfile.mkdtemp(prefix="tw-", dir="/tmp"))  # short: Ray's sockets lie in it
     (folder / "ray").mkdir()
-    node: dict[str, Any] = {"num_cpus": 2, "object_store_memory": MEMORY, "include_dashboard": False}
     patch.setenv("RAY_TMPDIR", str(folder))
     before = set(psutil.Process().children(recursive=True))
-    nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "temp_dir": str(folder)})
+    nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "temp_dir": str(folder)})
     try:
-        nodes.add_node(**node)
-        yield nodes.address
+        nodes.add_node(**NODE)
+        yield nodes
     finally:
         started = set(psutil.Process().children(recursive=True)) - before
         nodes.shutdown()
@@ -99,22 +101,32 @@ def address(patch: pytest.MonkeyPatch) -> Iterator[str]:
         assert not alive, f"still there after the cluster's end: {alive}"
 
 
-def actors(name: str) -> list[psutil.Process]:
-    """Processes of our actors that run here, the oldest first."""
+@pytest.fixture
+def address(nodes: Any) -> str:
+    return nodes.address
+
+
+def actors(name: str, below: psutil.Process | None = None) -> list[psutil.Process]:
+    """Processes of our actors that run here, the oldest first; `below` is a node's raylet."""
     found: list[psutil.Process] = []
-    for process in psutil.Process().children(recursive=True):
+    for process in (below or psutil.Process()).children(recursive=True):
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             if " ".join(process.cmdline()).startswith(f"ray::{name}"):
                 found.append(process)
     return sorted(found, key=lambda process: process.create_time())
 
 
+async def begun(events: Path, step: int) -> None:
+    """Returns as soon as the batch of `step` is being played."""
+    while not (events.is_file() and any(e["event"] == "admitted" and e["step"] >= step for e in read_events(events))):
+        await asyncio.sleep(0.005)
+
+
 async def killed(events: Path, step: int, name: str, times: int = 1) -> list[int]:
     """As soon as the batch of `step` is begun, and again when the next process stands in: kill -9 of the oldest."""
     pids: list[int] = []
     async with asyncio.timeout(DEADLINE_S):
-        while not (events.is_file() and any(e["event"] == "admitted" and e["step"] >= step for e in read_events(events))):
-            await asyncio.sleep(0.005)
+        await begun(events, step)
         while len(pids) < times:
             victims = [process.pid for process in actors(name) if process.pid not in pids]
             if victims and sum(e.get("what") == WHAT[name] for e in read_events(events)) == len(pids):
@@ -124,7 +136,22 @@ async def killed(events: Path, step: int, name: str, times: int = 1) -> list[int
     return pids
 
 
-def go(out: Path, cluster: Cluster, *kills: tuple[Any, ...], **changes: Any) -> str:
+async def unplugged(events: Path, step: int, nodes: Any, gone: list[psutil.Process]) -> None:
+    """As soon as the batch of `step` is begun: a node that is not the head's, on which somebody works, ends by kill -9. `gone`
+    learns who worked there."""
+    async with asyncio.timeout(DEADLINE_S):
+        await begun(events, step)
+        while not gone:
+            await asyncio.sleep(0.005)
+            for node in nodes.worker_nodes:
+                (raylet,) = node.all_processes["raylet"]
+                gone += actors("WorkerHost", psutil.Process(raylet.process.pid))
+                if gone:
+                    break
+        await asyncio.to_thread(nodes.remove_node, node, allow_graceful=False)
+
+
+def go(out: Path, cluster: Cluster, *kills: tuple[Any, ...], how: Callable[..., Any] = killed, **changes: Any) -> str:
     """A run of the recipe, with kills on the way; what it said."""
     said = io.StringIO()
 
@@ -132,7 +159,7 @@ def go(out: Path, cluster: Cluster, *kills: tuple[Any, ...], **changes: Any) -> 
         recipe = replace(RECIPE, cluster=cluster, **changes)
         async with asyncio.TaskGroup() as tasks:
             for kill in kills:
-                tasks.create_task(killed(out / "events.jsonl", *kill))
+                tasks.create_task(how(out / "events.jsonl", *kill))
             tasks.create_task(run(recipe, out, console=Console(file=said, width=200)))
 
     asyncio.run(both())
@@ -199,6 +226,22 @@ def test_a_killed_engine_is_replaced_with_the_present_weights(address: str, tmp_
     assert sampled(out) == sampled(plain)
     for here, there in zip(metrics(out), metrics(plain), strict=True):
         assert here == pytest.approx(there, rel=1e-3, abs=1e-4)
+
+
+def test_a_node_that_dies_takes_its_workers_along_and_changes_nothing(nodes: Any, tmp_path: Path, plain: Path) -> None:
+    """One of two machines is switched off in the middle of a batch; its workers are made again on the other one. Until Ray knows
+    that the machine is gone it may still place somebody there, who is lost as well."""
+    out, gone = tmp_path / "run", list[psutil.Process]()
+    try:
+        said = go(out, Cluster(address=nodes.address, workers=2, engines=0), (1, nodes, gone), how=unplugged)
+    finally:
+        if not nodes.worker_nodes:
+            nodes.add_node(**NODE)
+    assert not psutil.wait_procs(gone, timeout=20)[1], "nobody works on a dead node"
+    lost = accounted(out)
+    assert set(lost) == {"worker"} and lost["worker"] >= len(gone) and "played again elsewhere" in said
+    assert sampled(out) == sampled(plain)
+    assert metrics(out) == metrics(plain)
 
 
 # --- the pieces, in real actors -------------------------------------------------------------------------------------------
