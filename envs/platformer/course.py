@@ -90,28 +90,33 @@ class Course:
         return tuple(np.logical_and.accumulate(self._solid, axis=0).sum(axis=0).tolist())
 
     @cached_property
-    def quiet(self) -> bytes:
-        """[width] 1 where somebody who stands on anything just runs on: level ground all around, and nothing else at all."""
-        inside = np.zeros(self.width, np.bool_)
-        ground, full = np.array(self.ground), np.frombuffer(self.grid, np.uint8).reshape(-1, self.width)[:HEIGHT] != AIR
-        lone = (full.sum(axis=0) == ground) & (ground > 0)
-        level = lone[1:-1] & (lone[:-2] & (ground[:-2] == ground[1:-1])) & (lone[2:] & (ground[2:] == ground[1:-1]))
-        inside[1:-1] = level
-        inside[[column for column in range(self.width) if self.near[column] or column >= self.flag - 1]] = False
-        return inside.tobytes()
+    def level(self) -> bytes:
+        """[HEIGHT + 2, width] like `grid`: 1 where this cell and those beside it hold air and have ground or platforms below.
+
+        Who stands here just runs on in the next tick and meets nothing but enemies.
+        """
+        grid = np.frombuffer(self.grid, np.uint8).reshape(-1, self.width)
+        found = np.zeros(grid.shape, np.bool_)
+        found[1:] = (grid[:-1] == SOLID) | (grid[:-1] == PLATFORM)
+        return _beside(found & self._air)
 
     @cached_property
     def open(self) -> bytes:
-        """[HEIGHT + 2, width] like `grid`: 1 where this cell, the two above it and those beside them hold air and no enemy.
+        """[HEIGHT + 2, width] like `grid`: 1 where this cell, the two above it and those beside them hold air.
 
-        Who rises with the feet in this row, or falls with them in the row above, meets nothing in the next tick.
+        Who rises with the feet in this row, or falls with them in the row above, meets nothing but enemies in the next tick.
         """
+        air = self._air
+        found = np.zeros(air.shape, np.bool_)
+        found[:-2] = air[:-2] & air[1:-1] & air[2:]
+        return _beside(found)
+
+    @property
+    def _air(self) -> NDArray[np.bool_]:
+        """[HEIGHT + 2, width] the cells before the flag that hold nothing."""
         air = np.frombuffer(self.grid, np.uint8).reshape(-1, self.width) == AIR
-        air[:, [column for column in range(self.width) if self.near[column] or column >= self.flag]] = False
-        inside = np.zeros(air.shape, np.bool_)
-        high = air[:-4] & air[1:-3] & air[2:-2]
-        inside[:-4, 1:-1] = high[:, :-2] & high[:, 1:-1] & high[:, 2:]
-        return inside.tobytes()
+        air[:, self.flag :] = False
+        return air
 
     @property
     def roofed(self) -> list[int]:
@@ -140,6 +145,13 @@ class Course:
         at = {cell: bit for bit, cell in enumerate(_places(text, "o"))}
         checkpoints = (START, *sorted({cell % width for cell in _places(text, "C")}))
         return Course(rows, width, grid, tuple(near), patrols, at, checkpoints, text.index("F") % width)
+
+
+def _beside(cells: NDArray[np.bool_]) -> bytes:
+    """1 for those of the cells that have one on either side."""
+    found = np.zeros(cells.shape, np.bool_)
+    found[:, 1:-1] = cells[:, :-2] & cells[:, 1:-1] & cells[:, 2:]
+    return found.tobytes()
 
 
 def _places(text: str, sign: str) -> list[int]:

@@ -88,7 +88,7 @@ def stands(course: Course, body: Body) -> bool:
 
 def run(course: Course, body: Body, way: int, jump: bool, ticks: int, *, press: bool = True) -> Body:
     """Hold buttons for some ticks, or until the flag or death: `way` is -1, 0 or 1, `press` whether jump is pressed only now."""
-    grid, width, near, flag, quiet, free = course.grid, course.width, course.near, course.flag, course.quiet, course.open
+    grid, width, near, flag, level, free = course.grid, course.width, course.near, course.flag, course.level, course.open
     x, y, vx, vy, tick, gone, coins, status = body
     aim, ground = way * RUN, stands(course, body)
     if jump and press and ground:
@@ -98,43 +98,45 @@ def run(course: Course, body: Body, way: int, jump: bool, ticks: int, *, press: 
         tick += 1
         if vx != aim:
             vx += 1 if vx < aim else -1
-        if ground:
-            if quiet[(x + _MIDDLE) // TILE]:
-                x += vx
-                continue
-        elif free[(y // TILE - (vy <= 0)) * width + (x + _MIDDLE) // TILE]:
+        before = y
+        if ground and level[y // TILE * width + (x + _MIDDLE) // TILE]:
+            x += vx
+            middle = (x + _MIDDLE) // TILE
+        elif not ground and free[(y // TILE - (vy <= 0)) * width + (x + _MIDDLE) // TILE]:
             x, y = x + vx, y + vy
             if vy > -FALL:
                 vy -= 2 if vy > 0 and not jump else 1
-            continue
-        if vx:
-            to = x + vx
-            column, old = ((to + _EDGE) // TILE, (x + _EDGE) // TILE) if vx > 0 else (to // TILE, x // TILE)
-            if column != old:
-                ahead = y // TILE * width + column
-                if grid[ahead] == SOLID or (y % TILE > TILE - TALL and grid[ahead + width] == SOLID):
-                    to = column * TILE - WIDE if vx > 0 else (column + 1) * TILE
-                    vx = 0
-            x = to
-            if ground:
-                under = (y // TILE - 1) * width
-                ground = SOLID <= grid[under + x // TILE] <= PLATFORM or SOLID <= grid[under + (x + _EDGE) // TILE] <= PLATFORM
-        before = y
-        if not ground:
-            y, vy, ground = _risen_or_fallen(grid, width, x, y, vy, jump)
-            if y < 0:
-                status = FELL
+            middle = (x + _MIDDLE) // TILE
+        else:
+            if vx:
+                to = x + vx
+                column, old = ((to + _EDGE) // TILE, (x + _EDGE) // TILE) if vx > 0 else (to // TILE, x // TILE)
+                if column != old:
+                    ahead = y // TILE * width + column
+                    if grid[ahead] == SOLID or (y % TILE > TILE - TALL and grid[ahead + width] == SOLID):
+                        to = column * TILE - WIDE if vx > 0 else (column + 1) * TILE
+                        vx = 0
+                x = to
+                if ground:
+                    under = (y // TILE - 1) * width
+                    ground = (
+                        SOLID <= grid[under + x // TILE] <= PLATFORM or SOLID <= grid[under + (x + _EDGE) // TILE] <= PLATFORM
+                    )
+            if not ground:
+                y, vy, ground = _risen_or_fallen(grid, width, x, y, vy, jump)
+                if y < 0:
+                    status = FELL
+                    break
+            middle = (x + _MIDDLE) // TILE
+            here = grid[(y + _HALF) // TILE * width + middle]
+            if here == SPIKES:
+                status = SPIKED
                 break
-        middle = (x + _MIDDLE) // TILE
-        here = grid[(y + _HALF) // TILE * width + middle]
-        if here == SPIKES:
-            status = SPIKED
-            break
-        if here == COIN:
-            coins |= 1 << course.coins[(y + _HALF) // TILE * width + middle]
-        if middle >= flag:
-            status = FLAG
-            break
+            if here == COIN:
+                coins |= 1 << course.coins[(y + _HALF) // TILE * width + middle]
+            if middle >= flag:
+                status = FLAG
+                break
         if near[middle]:
             met = _met(near[middle], gone, tick, x, before, y)
             if met == _KILLED:
@@ -142,6 +144,8 @@ def run(course: Course, body: Body, way: int, jump: bool, ticks: int, *, press: 
                 break
             if met:
                 gone, vy, ground = gone | met, BOUNCE, False
+        elif ground and not vx and not aim:
+            tick = end  # one stands still, and nothing comes here
     return Body(x, y, vx, vy, tick, gone, coins, status)
 
 

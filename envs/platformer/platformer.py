@@ -175,14 +175,15 @@ class Platformer(TurnEnv):
                 break
         reached = min(self._body.column, course.flag)
         terms = self._progress(reached, before)
-        self._checkpoint = max(self._checkpoint, course.checkpoints[bisect_right(course.checkpoints, reached) - 1])
-        died = self._body.status not in (PLAYING, FLAG)
+        status = self._body.status
+        solved, died = status == FLAG, status not in (PLAYING, FLAG)
         if died:
             self._left -= 1
             notes.append(self._death())
-        solved, over = self._body.status == FLAG, died and not self._left
-        notes += ["You are at the flag."] if solved else []
-        text = self._seen(" ".join(dict.fromkeys(notes)))
+        elif solved:
+            notes.append("You are at the flag.")
+        over = died and not self._left
+        text = self._seen(" ".join(dict.fromkeys(notes)) if notes else "")
         if solved:
             terms["solved"] = 1.0
         return Transition(text, sum(terms.values()), solved or over, float(solved), terms)
@@ -202,12 +203,14 @@ class Platformer(TurnEnv):
     def _progress(self, reached: int, before: Body) -> dict[str, float]:
         """The terms that are progress; takes down how far one got."""
         terms, course = dict[str, float](), self._view.course
-        if self.progress_reward and reached > self._farthest:
-            terms["progress"] = self.progress_reward * (reached - self._farthest) / (course.flag - START)
-        new = (self._body.coins & ~before.coins).bit_count()
-        if new:
+        if reached > self._farthest:
+            if self.progress_reward:
+                terms["progress"] = self.progress_reward * (reached - self._farthest) / (course.flag - START)
+            self._farthest = reached
+            self._checkpoint = course.checkpoints[bisect_right(course.checkpoints, reached) - 1]
+        if self._body.coins != before.coins:
+            new = (self._body.coins & ~before.coins).bit_count()
             terms["coins"] = self.coin_reward * new / len(course.coins)
-        self._farthest = max(self._farthest, reached)
         return terms
 
     def _death(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from turnwise.envs.platformer.course import HEIGHT, TILE, Course, Patrol
@@ -22,6 +23,10 @@ _LABELS = [f"\n{row:>2} ".encode() for row in reversed(range(HEIGHT))]
 _THINGS = 3
 """Landmarks that are named."""
 _FLOOR, _YOU, _DEAD = ord("."), ord("@"), ord("%")
+
+
+Seen = tuple[str, Patrol, tuple[int, int, int]]
+"""An enemy: its kind, its beat, and (x, y, direction) now."""
 
 
 class Window(NamedTuple):
@@ -76,42 +81,41 @@ class View:
     def text(self, body: Body) -> str:
         """Map and words."""
         window = self.window(body)
-        return f"{self._map(window, body)}\n{self._words(window, body)}"
+        enemies = _alive(window, body)
+        return f"{self._map(window, body, enemies)}\n{self._words(window, body, enemies)}"
 
     def map(self, body: Body) -> str:
         """The window as text: a ruler of columns, then rows with their heights from the top."""
-        return self._map(self.window(body), body)
+        window = self.window(body)
+        return self._map(window, body, _alive(window, body))
 
     def words(self, body: Body) -> str:
         """Position and speed in cells, what comes next, and the enemies on their beats."""
-        return self._words(self.window(body), body)
+        window = self.window(body)
+        return self._words(window, body, _alive(window, body))
 
-    def _map(self, window: Window, body: Body) -> str:
+    def _map(self, window: Window, body: Body, enemies: Sequence[Seen]) -> str:
         text = bytearray(window.text)
         for bit, place in window.coins:
             if body.coins >> bit & 1:
                 text[place] = _FLOOR
-        for kind, patrol in window.patrols:
-            if not body.gone >> patrol.bit & 1:
-                x, y, _ = patrol.at(body.tick)
-                column, row = (x + TILE // 2) // TILE - window.first, (y + TILE // 2) // TILE
-                if 0 <= column < COLUMNS and row < HEIGHT:
-                    text[_place(row, column)] = ord(SIGNS[kind])
+        for kind, _, (x, y, _) in enemies:
+            column, row = (x + TILE // 2) // TILE - window.first, (y + TILE // 2) // TILE
+            if 0 <= column < COLUMNS and row < HEIGHT:
+                text[_place(row, column)] = ord(SIGNS[kind])
         text[_place(min(max(body.row, 0), HEIGHT - 1), body.column - window.first)] = _DEAD if body.status > 1 else _YOU
         return text.decode()
 
-    def _words(self, window: Window, body: Body) -> str:
-        x, y, vx, vy, tick, gone, _, _ = body
+    def _words(self, window: Window, body: Body, enemies: Sequence[Seen]) -> str:
+        x, y, vx, vy, tick, _, _, _ = body
         how = "standing" if stands(self.course, body) else "in the air"
         distance, text = self._next(window, body)
-        ahead = f"Ahead, {distance / TILE if distance > 0 else 0.0} away: {text}." if text else "Ahead: nothing."
+        ahead = f"Ahead, {_tenths(distance) if distance > 0 else '0.0'} away: {text}." if text else "Ahead: nothing."
         line = (
-            f"You: x {(x + _MIDDLE) / TILE}, feet at height {y / TILE}, {how}, speed {vx / TILE} along, {vy / TILE} up. "
+            f"You: x {_tenths(x + _MIDDLE)}, feet at height {_tenths(y)}, {how}, speed {_tenths(vx)} along, {_tenths(vy)} up. "
             f"Tick {tick}. Flag at column {self.course.flag}.\n{ahead}"
         )
-        patrols = window.patrols
-        enemies = [self._enemy(kind, patrol, tick) for kind, patrol in patrols if not gone >> patrol.bit & 1] if patrols else []
-        return f"{line}\nEnemies: {'; '.join(enemies)}." if enemies else line
+        return f"{line}\nEnemies: {'; '.join([self._enemy(*enemy) for enemy in enemies])}." if enemies else line
 
     def _next(self, window: Window, body: Body) -> tuple[int, str]:
         """(distance to the first thing, the next things in words)"""
@@ -126,14 +130,31 @@ class View:
         return found[0] - body.x - WIDE, found[1]
 
     @staticmethod
-    def _enemy(kind: str, patrol: Patrol, tick: int) -> str:
-        x, y, way = patrol.at(tick)
+    def _enemy(kind: str, patrol: Patrol, at: tuple[int, int, int]) -> str:
+        x, y, way = at
         if patrol.flies:
-            towards = f"{'up' if way > 0 else 'down'} (from {patrol.y / TILE} to {(patrol.y + patrol.span) / TILE})"
-            return f"{kind} in column {x // TILE}, height {y / TILE}, going {towards}"
+            beat = _beat(patrol.y, patrol.y + patrol.span)
+            return f"{kind} in column {x // TILE}, height {_tenths(y)}, going {'up' if way > 0 else 'down'} {beat}"
         middle = TILE // 2
-        beat = f"(from {(patrol.x + middle) / TILE} to {(patrol.x + patrol.span + middle) / TILE})"
-        return f"{kind} at x {(x + middle) / TILE}, height {y / TILE}, going {'right' if way > 0 else 'left'} {beat}"
+        beat = _beat(patrol.x + middle, patrol.x + patrol.span + middle)
+        return f"{kind} at x {_tenths(x + middle)}, height {_tenths(y)}, going {'right' if way > 0 else 'left'} {beat}"
+
+
+def _alive(window: Window, body: Body) -> list[Seen]:
+    """The enemies of a window that are not gone, and where they are."""
+    patrols, gone, tick = window.patrols, body.gone, body.tick
+    return [(kind, patrol, patrol.at(tick)) for kind, patrol in patrols if not gone >> patrol.bit & 1] if patrols else []
+
+
+@lru_cache(maxsize=4096)
+def _tenths(units: int) -> str:
+    """Units as cells."""
+    return str(units / TILE)
+
+
+@lru_cache(maxsize=4096)
+def _beat(first: int, last: int) -> str:
+    return f"(from {_tenths(first)} to {_tenths(last)})"
 
 
 def _place(row: int, column: int) -> int:

@@ -88,6 +88,8 @@ class Episode:
     """The undiscounted return."""
     outcome: float
     terminated: bool
+    heard: str
+    """The text of the last observation."""
 
 
 @contextmanager
@@ -121,7 +123,8 @@ def play(env: Env, policy: Policy, *, seed: int, options: Mapping[str, Any] | No
         total += float(reward)
         if terminated or truncated:
             outcome = float(info.get("outcome", 0.0))
-            return Episode(inner(env).task, tuple(actions), tuple(lines), total, outcome, bool(terminated))
+            heard = text_of(observation)
+            return Episode(inner(env).task, tuple(actions), tuple(lines), total, outcome, bool(terminated), heard)
     raise Breach(
         f"reset(seed={seed}, options={options}): the episode had not ended after {MAX_TURNS} turns.",
         "give turn_limit(task) or max_turns.",

@@ -21,7 +21,8 @@ def expert_solves(subject: Subject) -> str:
                 how = "terminated" if episode.terminated else "truncated"
                 raise Breach(
                     f"the expert ended reset(seed={seed}, options={options}), task {episode.task.id}, {how} after "
-                    f"{len(episode.actions)} turns with outcome {episode.outcome} and reward {episode.reward}.",
+                    f"{len(episode.actions)} turns with outcome {episode.outcome} and reward {episode.reward}; its last words "
+                    f"were {episode.actions[-1][-200:]!r}, the environment's {episode.heard[-400:]!r}.",
                     "mend expert_action(), or turn_limit(task) if it was cut off.",
                 )
             count, longest = count + 1, max(longest, len(episode.actions))
