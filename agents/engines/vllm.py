@@ -37,6 +37,7 @@ from turnwise.agents.engines.vllm_tokens import (
     token_versions,
 )
 from turnwise.errors import ConfigError, EngineFailure
+from turnwise.own_folder import OwnFolder
 
 __all__ = ["Transport", "VLLMEngine", "VLLMStats", "write_weights"]
 
@@ -150,7 +151,8 @@ class VLLMEngine:
         self._adapter: Adapter | None = None
         parent = Path(folder) if folder is not None else _shared_memory()
         parent.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix="turnwise-weights-", dir=parent))
+        self._own = OwnFolder("turnwise-weights-", parent, sweep=folder is None)
+        self._folder = self._own.path
         self._names: dict[str, int] = {}
         """Label of each sync -> version of the weights."""
         self._label, self._file = "", ""
@@ -285,7 +287,7 @@ class VLLMEngine:
     async def close(self) -> None:
         """End the vLLMs that are ours; the others forget us."""
         await asyncio.gather(*(transport.close() for transport in self.transports))
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._own.remove()
 
     def _home(self, session: str | None) -> Transport:
         """The vLLM of a conversation: by rendezvous hashing, so that it stays the same whoever asks."""

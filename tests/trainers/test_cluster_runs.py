@@ -9,6 +9,8 @@ import io
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -310,8 +312,18 @@ def told(groups: list[Group]) -> list[Any]:
     ]
 
 
+KILLED = """
+import os, signal
+from turnwise.own_folder import OwnFolder
+print(OwnFolder("tw-ray-", "/tmp").path, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+"""The folder of a driver that is killed (`resources.connected`), without its cluster, which Ray ends by itself."""
+
+
 def test_an_actor_that_dies_again_and_again_ends_the_crew_with_its_last_words() -> None:
-    """On a local cluster, started for the occasion. Who gets something done in between may die as often as it likes."""
+    """On a local cluster, started for the occasion. Who gets something done in between may die as often as it likes. And a driver
+    that was killed before has left the files of its cluster: they are gone when the next one has started."""
 
     class Light:
         async def begin(self, fatal: bool) -> int:
@@ -362,7 +374,10 @@ def test_an_actor_that_dies_again_and_again_ends_the_crew_with_its_last_words() 
             await some.close()
 
     said: list[str] = []
+    left = Path(subprocess.run([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, check=False).stdout.strip())
+    assert left.name.startswith("tw-ray-") and left.is_dir()
     with connected("local", said.append):
+        assert not left.exists()
         asyncio.run(sturdy())
         with pytest.raises(InfraError, match="worker 1 died 2 times without having finished"):
             asyncio.run(doomed())

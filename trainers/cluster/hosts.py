@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -21,6 +19,7 @@ from turnwise.agents.agent import ModelAgent
 from turnwise.agents.chat import ChatTemplate
 from turnwise.agents.engine import Capabilities, Completion, Load, Sampling
 from turnwise.agents.worlds import first_error
+from turnwise.own_folder import OwnFolder
 from turnwise.trainers.cluster.parcels import Done, Job, Packed, Said, filled, flat, grown, unpacked
 from turnwise.trainers.cluster.remote import RemoteEngine
 from turnwise.trainers.concurrency import AIMD, Tuner
@@ -45,6 +44,7 @@ class EngineHost:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self._engine: PolicyEngine | None = None
+        self._folder: OwnFolder | None = None
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
 
@@ -65,9 +65,9 @@ class EngineHost:
         whole = filled(model, unpacked(weights))
         if torch.cuda.is_available() and isinstance(self.recipe.engine, Torch):
             whole = whole.to("cuda")
-        folder = Path(tempfile.mkdtemp(prefix="turnwise-engine-"))
+        self._folder = OwnFolder("turnwise-engine-")
         self._engine = await self.recipe.engine.build(
-            cast(PreTrainedModel, whole), folder, concurrency=concurrency, overlaps=False
+            cast(PreTrainedModel, whole), self._folder.path, concurrency=concurrency, overlaps=False
         )
         return self.engine.capabilities
 
@@ -97,6 +97,8 @@ class EngineHost:
     async def close(self) -> None:
         if self._engine is not None:
             await self._engine.close()
+        if self._folder is not None:
+            self._folder.remove()
 
 
 class WorkerHost(EngineHost):

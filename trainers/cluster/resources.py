@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from turnwise.errors import ConfigError, Unsupported
+from turnwise.own_folder import OwnFolder
 from turnwise.trainers.cluster.settings import Cluster
 
 __all__ = ["Shares", "connected", "shares"]
@@ -69,13 +68,13 @@ def connected(address: str, say: Callable[[str], None]) -> Generator[None]:
         yield
         return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    folder = "" if address != "local" and _joined(address, say) else _started(say)
+    folder = None if address != "local" and _joined(address, say) else _started(say)
     try:
         yield
     finally:
         ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
+            folder.remove()
 
 
 def _joined(address: str, say: Callable[[str], None]) -> bool:
@@ -96,12 +95,14 @@ def _joined(address: str, say: Callable[[str], None]) -> bool:
     return True
 
 
-def _started(say: Callable[[str], None]) -> str:
-    """A cluster of this machine alone; the folder of its files, which is removed with it."""
+def _started(say: Callable[[str], None]) -> OwnFolder:
+    """A cluster of this machine alone; the folder of its files, which is removed with it, or by the next driver."""
     import ray  # noqa: PLC0415  (optional)
 
-    folder = tempfile.mkdtemp(prefix="tw-ray-", dir="/tmp")  # short: Ray's sockets lie in it, and their paths are bounded
+    folder = OwnFolder("tw-ray-", "/tmp")  # short: Ray's sockets lie in it, and their paths are bounded
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, _temp_dir=folder)
+    ray.init(
+        address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, _temp_dir=str(folder.path)
+    )
     say("cluster: a local one, for this run")
     return folder
