@@ -82,8 +82,12 @@ def stands(course: Course, body: Body) -> bool:
     if body.vy or body.y % TILE:
         return False
     under = (body.y // TILE - 1) * course.width
-    left, right = course.grid[under + body.x // TILE], course.grid[under + (body.x + _EDGE) // TILE]
-    return SOLID <= left <= PLATFORM or SOLID <= right <= PLATFORM
+    return _carried(course.grid, under + body.x // TILE, under + (body.x + _EDGE) // TILE)
+
+
+def _carried(grid: bytes, left: int, right: int) -> bool:
+    """Whether one of two cells can be stood upon."""
+    return SOLID <= grid[left] <= PLATFORM or SOLID <= grid[right] <= PLATFORM
 
 
 def run(course: Course, body: Body, way: int, jump: bool, ticks: int, *, press: bool = True) -> Body:
@@ -119,9 +123,7 @@ def run(course: Course, body: Body, way: int, jump: bool, ticks: int, *, press: 
                 x = to
                 if ground:
                     under = (y // TILE - 1) * width
-                    ground = (
-                        SOLID <= grid[under + x // TILE] <= PLATFORM or SOLID <= grid[under + (x + _EDGE) // TILE] <= PLATFORM
-                    )
+                    ground = _carried(grid, under + x // TILE, under + (x + _EDGE) // TILE)
             if not ground:
                 y, vy, ground = _risen_or_fallen(grid, width, x, y, vy, jump)
                 if y < 0:
@@ -160,8 +162,7 @@ def _risen_or_fallen(grid: bytes, width: int, x: int, y: int, vy: int, jump: boo
                 return row * TILE - TALL, -1, False
     elif vy < 0 and to // TILE != y // TILE and to >= 0:
         below = to // TILE * width
-        left, right = grid[below + x // TILE], grid[below + (x + _EDGE) // TILE]
-        if SOLID <= left <= PLATFORM or SOLID <= right <= PLATFORM:
+        if _carried(grid, below + x // TILE, below + (x + _EDGE) // TILE):
             return y // TILE * TILE, 0, True
     if vy > -FALL:
         vy -= 2 if vy > 0 and not jump else 1
