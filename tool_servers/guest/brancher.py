@@ -8,8 +8,11 @@ the session's process forks; no line of the model's runs in it, and what it uses
 
 import contextlib
 import os
+import select
 import signal
 import socket
+import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from turnwise.tool_servers.guest import files, kernel, namespaces
@@ -18,9 +21,11 @@ from turnwise.tool_servers.guest.channel import handed_over, receive, send, told
 from turnwise.tool_servers.guest.plan import Bounds, Plan
 from turnwise.tool_servers.guest.rlimits import raise_process_limit
 
-__all__ = ["Brancher", "make_walls"]
+__all__ = ["Brancher", "Spare", "make_walls"]
 
 _PATIENCE_S = 10.0
+_KEPT_S = 1.0
+_SOON_MS = 20
 
 
 class Brancher:
@@ -53,13 +58,62 @@ class Brancher:
         self._channel.close()
 
 
+class Spare:
+    """The zygote's: a brancher that waits for an order, for as long as there are forked sessions and a moment longer."""
+
+    def __init__(self, start: Callable[[], socket.socket]) -> None:
+        """`start`: makes one, which waits at the other end of what is returned. Raises OSError."""
+        self._start = start
+        self._channel: socket.socket | None = None
+        self._families = set[int]()
+        """Supervisors of those that were forked."""
+        self._until = 0.0
+
+    def branch(self, order: dict[str, Any], fds: list[int]) -> None:
+        """The order goes to the one that waits. If none can be had, its supervisor sees that its channel, which comes along,
+        closes."""
+        self._families.add(order["supervisor"])
+        with contextlib.suppress(OSError), self._channel or self._start() as channel:
+            send(channel, order, fds)
+        self._channel = None
+        for fd in fds:
+            os.close(fd)
+
+    def ended(self, supervisor: int) -> None:
+        """A family, or who watched it."""
+        if supervisor in self._families:
+            self._families.remove(supervisor)
+            self._until = time.monotonic() + _KEPT_S
+
+    @property
+    def patience_ms(self) -> float | None:
+        """When there is something to do for us, if nothing else is."""
+        if self._families:
+            return None if self._channel else _SOON_MS
+        return max(0.0, self._until - time.monotonic()) * 1000 if self._channel else None
+
+    def tend(self, at_rest: bool) -> None:
+        """`at_rest`: nothing else is to be done."""
+        if self._families and self._channel is None and at_rest:
+            with contextlib.suppress(OSError):
+                self._channel = self._start()
+        elif not self._families and time.monotonic() >= self._until:
+            self.close()
+
+    def close(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+
 def make_walls(waiting: socket.socket, plan: Plan, proc: int, groups: Groups | None) -> NoReturn:
     """In a fresh process, which waits for an order: the bounds, the user to become (None for who we are) and the control group;
     with it come a channel to the supervisor, the mount namespace of the family's init, and the user namespace of those that will
     fork. Until that channel's other side is gone. `proc`: an open procfs of the host."""
     kernel.name_process("tw-brancher")
     with contextlib.suppress(EOFError), waiting:
-        _rehearse(plan)
+        if not select.select([waiting], [], [], 0)[0]:
+            _rehearse(plan)
         order, (link, mounts, users) = receive(waiting)
         _serve(socket.socket(fileno=link), order, mounts, users, plan, proc, groups)
     os._exit(0)

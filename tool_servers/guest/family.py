@@ -189,7 +189,7 @@ class Family:
             self._branchers[member.generation] = Brancher(ours)
             self.accounts.helpers = len(self._branchers)
             group = self._group.name if self._group else ""
-            order = {"bounds": _plain(member.bounds), "user": self.user, "group": group}
+            order = {"bounds": _plain(member.bounds), "user": self.user, "group": group, "supervisor": os.getpid()}
             with theirs:
                 told(self._builders.inits, order, [theirs.fileno(), self._mounts, member.spaces[1]])
         return self._branchers[member.generation]

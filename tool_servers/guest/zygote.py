@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from turnwise.tool_servers.guest import files, kernel, namespaces, resident
-from turnwise.tool_servers.guest.brancher import make_walls
+from turnwise.tool_servers.guest.brancher import Spare, make_walls
 from turnwise.tool_servers.guest.cgroups import Group, Groups, find_groups
 from turnwise.tool_servers.guest.channel import receive, send
 from turnwise.tool_servers.guest.confinement import filter_of
@@ -37,8 +37,6 @@ from turnwise.tool_servers.guest.supervisor import Supervisor
 __all__ = ["main"]
 
 _WALLS = kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWNS
-_SOON_MS = 20
-"""At rest for so long, we make what may be asked for next."""
 _IMPORT_TIME = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "LANG": "C.UTF-8"}
 """Numeric libraries start their threads at import; a fork would not have them."""
 
@@ -204,9 +202,7 @@ class Zygote:
         """Supervisor -> the init it has."""
         self._leaving: set[int] = set()
         """Inits whose supervisor is gone, and branchers, which go when it lets them."""
-        self._spare: socket.socket | None = None
-        """To a brancher that has nothing to do yet: there is one from the first fork of a session on."""
-        self._branches = False
+        self._spare = Spare(self._brancher)
         self._links: list[int] = []
         self._number = 0
         self._parent = os.getpid()
@@ -227,10 +223,8 @@ class Zygote:
             poll.register(self._orders, select.POLLIN)
         frames = Frames()
         while True:
-            lacking = self._branches and self._spare is None
-            ready = {fd for fd, _ in poll.poll(_SOON_MS if lacking else None)}
-            if lacking and not ready:
-                self._spare = self._brancher()
+            ready = {fd for fd, _ in poll.poll(self._spare.patience_ms)}
+            self._spare.tend(at_rest=not ready)
             if self._orders and self._orders.fileno() in ready:
                 self._obey(*receive(self._orders))
             if news in ready:
@@ -251,11 +245,12 @@ class Zygote:
         make them cheap."""
         if "ended" in order:
             self._inits.pop(order["supervisor"], None)
+            self._spare.ended(order["supervisor"])
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(order["ended"], 0)
             return
         if len(fds) > 1:
-            self._branch(order, fds)
+            self._spare.branch(order, fds)
             return
         with socket.socket(fileno=fds[0]) as channel, contextlib.suppress(OSError):  # the supervisor may be gone
             try:
@@ -269,19 +264,6 @@ class Zygote:
                 Init(self.plan, Bounds(**order["bounds"]), self._worker, self.proc, order["user"], WORK).run(channel)
             self._inits[order["supervisor"]] = child
             send(channel, {"init": child})
-
-    def _branch(self, order: dict[str, Any], fds: list[int]) -> None:
-        """An order for a brancher goes to the one that waits for it. If that cannot be had, its supervisor sees that its end of
-        the channel, which comes along, closes."""
-        self._branches = True
-        with contextlib.suppress(OSError):
-            if self._spare is None:
-                self._spare = self._brancher()
-            with self._spare:
-                send(self._spare, order, fds)
-        self._spare = None
-        for fd in fds:
-            os.close(fd)
 
     def _brancher(self) -> socket.socket:
         """To a fresh one. Raises OSError."""
@@ -303,8 +285,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for fd in (*self._ours, *self._links):
             os.close(fd)
-        if self._spare:
-            self._spare.close()
+        self._spare.close()
 
     def _fork(self, link: int) -> None:
         self._number += 1
@@ -324,6 +305,7 @@ class Zygote:
             while (pid := os.waitpid(0 if self._orders else -1, os.WNOHANG)[0]) != 0:
                 if init := self._inits.pop(pid, 0):
                     self._leaving.add(init)
+                self._spare.ended(pid)
                 group = self._supervisors.pop(pid, None)
                 if self.plan.level < 2:
                     self._end_orphans(pid)
@@ -350,8 +332,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if self._orders:
             self._orders.close()  # who waits for an init waits no longer
-        if self._spare:
-            self._spare.close()
+        self._spare.close()
         for pid, group in list(self._supervisors.items()):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
