@@ -1,0 +1,1 @@
+../../turnwise/own_folder.py
