@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,6 +32,9 @@ from turnwise.trainers.run import run
 from turnwise.types import Group, Trajectory
 
 __all__ = ["Difference", "Replay", "comparable", "recorded_steps", "replay"]
+
+_OF_THE_ENGINE = ("sync/bytes", "sync/probe_difference")
+"""How many bytes it was given and how closely it computes: what the embedded engine cannot repeat for another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +90,13 @@ async def replay(folder: Path, *, live: bool = False, start: str = "", console: 
         console = console or Console(file=io.StringIO())
         await run(quiet, out, resume=bool(start), console=console, until=until, rollouts=pool)
         again = read_metrics(out / "metrics.jsonl")
-        found = _metrics_differ(metrics[first:until], again[-(until - first) :])
-        compared = sum(len(comparable(line)) for line in metrics[first:until])
+        same = not recipe.cluster.used and (live or isinstance(recipe.engine, Torch))
+        lines = (metrics[first:until], again[first - until :])
+        old, new = ([comparable(m, without=() if same else _OF_THE_ENGINE) for m in one] for one in lines)
+        found = _metrics_differ(old, new)
         if found is None and live:
             found = _tokens_differ(steps, recorded_steps(out, first), first, until)
-    return Replay(first, until - first, compared, found)
+    return Replay(first, until - first, sum(map(len, old)), found)
 
 
 def recorded_steps(folder: Path, first: int = 0) -> dict[int, list[Group]]:
@@ -148,18 +153,17 @@ def _bring(folder: Path, out: Path, start: str) -> None:
             shutil.copy(source, out / name)
 
 
-def comparable(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what a clock measured, and what only the engine that sampled could know."""
-    return {k: v for k, v in line.items() if not k.endswith("seconds") and not k.startswith("sync/")}
+def comparable(line: Mapping[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
+    """A line of metrics without what a clock measured, and `without` what two runs need not have in common."""
+    return {k: v for k, v in line.items() if not k.endswith("seconds") and k not in without}
 
 
 def _metrics_differ(recorded: Sequence[Mapping[str, Any]], replayed: Sequence[Mapping[str, Any]]) -> Difference | None:
-    for old, new in zip(recorded, replayed, strict=True):
-        one, two = comparable(old), comparable(new)
+    for one, two in zip(recorded, replayed, strict=True):
         for name in [*one, *(two.keys() - one.keys())]:
             a, b = one.get(name), two.get(name)
             if a != b and not (a != a and b != b):
-                return Difference(int(old["step"]), name, a, b)
+                return Difference(int(one["step"]), name, a, b)
     return None
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,12 @@ def carry_out(recipe: Recipe, out: Path, **kwargs: Any) -> Path:
     return out
 
 
-def lines(out: Path) -> list[dict[str, Any]]:
-    return [comparable(line) for line in read_metrics(out / "metrics.jsonl")]
+BYTES = ("sync/bytes",)
+"""What an engine with weights of its own is given, and one that shares the trainer's is not."""
+
+
+def lines(out: Path, without: Collection[str] = ()) -> list[dict[str, Any]]:
+    return [comparable(line, without=without) for line in read_metrics(out / "metrics.jsonl")]
 
 
 def words(out: Path) -> list[Any]:
@@ -107,8 +111,8 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
     return torch.load(out / "checkpoints" / f"step-{RECIPE.steps}" / "trainer.pt", weights_only=True)["weights"]
 
 
-def assert_same_run(one: Path, two: Path) -> None:
-    assert lines(one) == lines(two)
+def assert_same_run(one: Path, two: Path, without: Collection[str] = ()) -> None:
+    assert lines(one, without) == lines(two, without)
     assert words(one) == words(two)
     a, b = weights(one), weights(two)
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
@@ -126,7 +130,7 @@ def plain(registered: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_eta_0_is_the_lock_step_run_to_the_last_bit(learner: Any, plain: Path, tmp_path: Path):
     evaluate = Evaluate(tasks=2, every=2, curve_tasks=2) if learner == "ticks" else RECIPE.evaluate  # it changes nothing
     recipe = replace(RECIPE, schedule=Asynchronous(eta=0, learner=learner), evaluate=evaluate)
-    assert_same_run(carry_out(recipe, tmp_path / "run"), plain)
+    assert_same_run(carry_out(recipe, tmp_path / "run"), plain, BYTES if learner == "thread" else ())
     steps = read_metrics(plain / "metrics.jsonl")
     assert len({s["reward"] for s in steps}) > 1 and max(s["grad_norm"] for s in steps[3:]) > 0, "it could differ"
     assert all(s["staleness_max"] == 0 and s["kl_engine"] < 1e-6 for s in steps)
@@ -148,8 +152,8 @@ def test_killed_with_9_and_resumed_nothing_differs(plain: Path, tmp_path: Path):
     longer = replace(RECIPE, schedule=schedule, steps=done + 2)
     carry_out(longer, out, resume=True)
     carry_out(replace(longer, schedule=LockStep()), tmp_path / "whole")
-    assert lines(out) == lines(tmp_path / "whole") and words(out) == words(tmp_path / "whole")
-    assert lines(out)[:2] == lines(plain)[:2]
+    assert lines(out, BYTES) == lines(tmp_path / "whole", BYTES) and words(out) == words(tmp_path / "whole")
+    assert lines(out, BYTES)[:2] == lines(plain, BYTES)[:2]
 
 
 # --- ahead -------------------------------------------------------------------------------------------------------------
@@ -297,6 +301,19 @@ def test_the_first_difference_is_named(plain: Path, tmp_path: Path):
     assert "was recorded" in str(found.difference) and found.difference.recorded != found.difference.replayed
     live = replayed(bent, live=True)
     assert live.difference is not None and live.difference.step == 2 and "tokens of even-" in live.difference.what
+
+
+@pytest.mark.parametrize("name", ["sync/bytes", "sync/probe_difference"])
+def test_what_a_sync_found_is_compared_too(name: str, ahead: Path, tmp_path: Path):
+    bent = tmp_path / "run"
+    shutil.copytree(ahead, bent)
+    rows = [json.loads(row) for row in (bent / "metrics.jsonl").read_text().splitlines()]
+    assert rows[4]["sync/bytes"] > 0 and rows[4]["sync/probe_difference"] < 1e-4
+    rows[4][name] += 1e-9 * max(1.0, rows[4][name])
+    rows[4]["seconds"] = 1.0
+    (bent / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = replayed(bent, start="step-3").difference
+    assert found is not None and (found.step, found.what) == (4, name)
 
 
 def test_a_log_that_was_cut_off_is_replayed_as_far_as_it_goes(plain: Path, tmp_path: Path):
