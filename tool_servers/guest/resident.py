@@ -42,6 +42,17 @@ _ENVIRONMENT = {
 def rehearse() -> None:
     """Once in the zygote: what every session would do alike, and write to pages that it shares until then."""
     _OURS[:] = [name for name in sys.modules if name == "turnwise" or name.startswith("turnwise.")]
+    os.environ.clear()
+    os.environ.update(_ENVIRONMENT)
+    kept, (read, write) = [os.dup(fd) for fd in range(3)], os.pipe()
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    for number, fd in enumerate((nothing, write, write)):
+        os.dup2(fd, number)
+    _open_streams()  # which remember of what kind these are
+    for number, fd in enumerate(kept):
+        os.dup2(fd, number)
+    for fd in (*kept, read, write, nothing):
+        os.close(fd)
 
 
 def settle(
@@ -53,17 +64,16 @@ def settle(
         kernel.name_process("tw-session")
         os.setsid()
         _take_fds(out, err, claim)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.environ.clear()
-        os.environ.update(_ENVIRONMENT, HOME=folder)
+        if folder != WORK:
+            os.environ["HOME"] = folder
         gc.enable()
         os.umask(0o022)
         confine()
         for name in _OURS:
             sys.modules.pop(name, None)
-        _Resident(socket.socket(fileno=CLAIM), worker, bounds).run()
+        _Resident(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, CLAIM), worker, bounds).run()
         status = 0
     except BaseException as error:
         with contextlib.suppress(OSError):
@@ -79,6 +89,9 @@ def _take_fds(out: int, err: int, claim: int) -> None:
     for number, fd in enumerate(high):
         os.dup2(fd, number, inheritable=number < CLAIM)
     os.closerange(len(high), os.sysconf("SC_OPEN_MAX"))
+
+
+def _open_streams() -> None:
     text: dict[str, Any] = {"buffering": 1, "encoding": "utf-8", "errors": "backslashreplace", "closefd": False}
     streams = [os.fdopen(number, mode, **text) for number, mode in enumerate("rww")]
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = streams

@@ -9,6 +9,9 @@ __all__ = ["raise_process_limit", "set_limits"]
 
 _ADDRESS_SPACE_MB = 4096
 """On top of the memory limit: threads and numeric libraries reserve far more than they use."""
+_KINDS = ("AS", "CPU", "NOFILE", "FSIZE", "NPROC", "CORE", "MEMLOCK", "MSGQUEUE", "NICE", "RTPRIO", "SIGPENDING")
+_MOST = {kind: resource.getrlimit(kind)[1] for kind in (getattr(resource, f"RLIMIT_{name}") for name in _KINDS)}
+"""What the machine allows, by kind."""
 MOST_PROCESSES = 4096
 """Hard bound of a family of forks; the soft one is the session's, and nobody inside may raise it."""
 
@@ -32,7 +35,7 @@ def set_limits(bounds: Bounds, count_processes: bool) -> None:
         (resource.RLIMIT_RTPRIO, 0, 0),
         (resource.RLIMIT_SIGPENDING, 256, 256),
     ):
-        most = resource.getrlimit(kind)[1]
+        most = _MOST[kind]
         if most != resource.RLIM_INFINITY:
             soft, hard = min(soft, most), min(hard, most)
         resource.setrlimit(kind, (soft, hard))

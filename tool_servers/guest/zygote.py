@@ -48,6 +48,7 @@ def main(arguments: list[str]) -> None:
     os.environ.clear()
     os.environ.update(_IMPORT_TIME)
     kernel.name_process("tw-zygote")
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         plan = Plan(**_first(control))
         serve = _apart(plan, control) if plan.level >= 2 and plan.apart else _in_one(plan, control)
@@ -282,7 +283,6 @@ class Zygote:
     def _become_child(self) -> None:
         """What is the zygote's alone, and links of sessions that come next."""
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for fd in (*self._ours, *self._links):
             os.close(fd)
         self._spare.close()
