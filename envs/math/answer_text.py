@@ -34,6 +34,7 @@ MAX_EXPONENT, MAX_FACTORIAL = 1_000, 50
 
 _BINOMIAL = re.compile(r"\\binom\{([-+0-9A-Za-z]{1,8})\}\{([-+0-9A-Za-z]{1,8})\}")
 """Of numbers, letters and sums of them: a power or a product between the braces may be as large as it likes."""
+_GREEK = ("alpha", "beta", "theta", "lambda", "phi", "omega")
 _SPELLINGS = (
     *((rf"\{name}{{", r"\text{") for name in ("mbox", "textbf", "textrm", "textit", "operatorname", "hbox", "underline")),
     *((old, new) for old, new in ((r"\$", ""), (r"\,", ""), (r"\;", ""), (r"\:", ""), (r"\quad", " "), ("~", " "))),
@@ -44,6 +45,9 @@ _SPELLINGS = (
     *((old, new) for old, new in ((r"^\circ", ""), (r"^{\circ}", ""), (r"\degree", ""), (r"\div", "/"))),
     *((old, new) for old, new in ((r"\mathrm{i}", "i"), (r"\text{%}", "%"), (r"\log_e", r"\ln "), (r"\log_{e}", r"\ln "))),
     *((old, new) for old, new in ((r"\{\}", r"\emptyset"), ("{}", r"\emptyset"), ("\u2227", r"\wedge "), ("\u2228", r"\vee "))),
+    *((old, new) for old, new in ((r"\lor", r"\vee "), (r"\land", r"\wedge "), (r"\langle", "("), (r"\rangle", ")"))),
+    *((old, new) for old, new in ((r"\colon", ":"), ("{matrix}", "{bmatrix}"), ("{smallmatrix}", "{bmatrix}"))),
+    *((old, f"\\{name} ") for old, name in zip("\u03b1\u03b2\u03b8\u03bb\u03c6\u03c9", _GREEK, strict=True)),
     *((old, new) for old, new in (("<=", r"\le "), (">=", r"\ge "), ("!=", r"\ne "))),
     *((old, new) for old, new in (("pmatrix", "bmatrix"), ("**", "^"), (r"\lvert", "|"), (r"\rvert", "|"))),
 )
@@ -54,7 +58,14 @@ _VULGAR = {
     for c in "\u00bd\u2153\u2154\u00bc\u00be\u2155\u2156\u2157\u2158\u2159\u215a\u215b\u215c\u215d\u215e"
 }
 """Fractions that are one character."""
-_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\ufe63\uff0d", "-"))
+_DASHES = str.maketrans({**dict.fromkeys("\u2010\u2011\u2012\u2013\ufe63\uff0d", "-"), "\u2215": "/"})
+_SIZE = re.compile(r"\\(?:[bB]igg?[lrm]?(?![A-Za-z])|(?:left|right)\.)")
+"""Of brackets; and brackets that are not to be seen."""
+_SLANTED = re.compile(r"\\(?:nice|s)frac(?=\{)")
+_REPEATED = re.compile(r"(?<=\.)([0-9]*)\\(?:(?:overline|bar)\s*([0-9])|dot\{([0-9])\})$")
+_SPACED_GROUPS = re.compile(r"-?[0-9]{1,3}(?:[ \u2009\u202f][0-9]{3})+")
+_UPRIGHT = re.compile(r"\\(?:text|mathrm|operatorname|mathop)\{\s*(sin|cos|tan|ln|log|exp)\s*\}")
+_RAISED_UNIT = re.compile(r"\\(?:text|mathrm)\{([A-Za-z ]+)\^\{?([23])\}?\}")
 _RAISED = re.compile("[\u207b\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+")
 _TIMES_TEN = re.compile(r"(?<=[0-9])\s*x\s*(?=10\^)")
 _INFINITY = re.compile(r"(?<![A-Za-z\\])(?:oo|inf)(?![A-Za-z])")
@@ -69,12 +80,14 @@ _SCALED = re.compile(
 _SCALE = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _ASSIGNED = re.compile(r"\s*([A-Za-z](?:_\{?[0-9]\}?)?)=(.+)")
 _CLOCK = re.compile(r"\b([ap])\.\s?m\b\.?", re.IGNORECASE)
+_OVERS = re.compile(r"\\over(?![a-z])")
 _OVER = re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}")
 _PERCENT = re.compile(r"\s*(?:\\text\{\s*per ?cent\s*\}|\bper ?cent\b)", re.IGNORECASE)
 _ROW_END = re.compile(r"\\\\\s*")
 _CURRENCY = re.compile(r"^(-?)[$\u20ac\u00a3](?=[0-9.])")
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z' .-]*")
+_LISTED = re.compile(r"(?<=[0-9])\s*,\s+(?=[0-9]{3}(?![0-9]))")
 _AND = re.compile(r",?\s*\b(?:and|or)\b\s*")
 _NAME = re.compile(
     r"(?:[A-Za-z]|\([A-Za-z](?:,[A-Za-z])+\)|\\[a-z]+|[A-Za-z]_\{?[0-9a-z]\}?|[A-Za-z]\([A-Za-z0-9]\))\s*(?:=|\\in\b)\s*"
@@ -162,7 +175,8 @@ def plain_text(answer: str, *, name: bool = False) -> str:
     text = bare(whole[1], name=name) if whole else text
     if negative := _NEGATIVE.fullmatch(text):
         text = f"-{negative[1]}"
-    text = re.sub(r",[, ]*", ",", _AND.sub(",", _TEXT.sub(_joins, text)))
+    text = _LISTED.sub(",+", _AND.sub(", ", _TEXT.sub(_joins, text)))  # 1, 250 is not 1,250
+    text = re.sub(r",[, ]*", ",", text)
     return re.sub(r"\s*([-+*/^_=(){}\[\],<>|])\s*", r"\1", re.sub(r"\s+(?=\\[a-z])|(?<=\s)\s+", "", text)).strip()
 
 
@@ -173,17 +187,20 @@ def _typed(text: str) -> str:
     for sign, ratio in _VULGAR.items():
         text = re.sub(f"(?<=[0-9]){sign}", f" {ratio}", text).replace(sign, ratio)
     text = _RAISED.sub(lambda m: f"^{{{normalize('NFKC', m[0]).replace(chr(0x2212), '-')}}}", text.translate(_DASHES))
+    text = _RAISED_UNIT.sub(r"\\text{\1}^\2", _UPRIGHT.sub(r"\\\1 ", _SLANTED.sub(r"\\frac", _SIZE.sub("", text))))
+    text = _REPEATED.sub(lambda m: rf"{m[1]}\overline{{{m[2] or m[3]}}}", text)
+    text = re.sub(r"\s", "", text) if _SPACED_GROUPS.fullmatch(text) else text
     text = _INFINITY.sub(r"\\infty ", _TIMES_TEN.sub("*", _CLOCK.sub(r"\1m", text)))
     text = _SCALED.sub(_scaled, text)
     text = _MEASURE.sub(lambda m: rf" {m[2]}^{'2' if m[1][0] == 's' else '3'}", text)
     text = _ROOT.sub(lambda m: rf"\sqrt{{{m[1] or m[2]}}}", text)
     text = _PERCENT.sub(
-        "%", _OVER.sub(r"\\frac{\1}{\2}", f"{{{text}}}" if text.count(r"\over ") == 1 and "{" not in text else text)
+        "%", _OVER.sub(r"\\frac{\1}{\2}", f"{{{text}}}" if len(_OVERS.findall(text)) == 1 and "{" not in text else text)
     )
-    text = _matrix(text)
+    text = _matrix(text.replace(";", ", ") if "," not in text else text)
     if text.startswith("{") and text.endswith("}") and "," in text and "\\" not in text:
         text = rf"\{{{text[1:-1]}\}}"
-    return text.replace("; ", ", ") if "," not in text else text
+    return text
 
 
 def _scaled(number: re.Match[str]) -> str:
@@ -209,7 +226,7 @@ def _without_currency(text: str) -> str:
 
 def _joins(match: re.Match[str]) -> str:
     """Text between two answers is a comma; other text stays."""
-    return "," if match[1].strip() in ("and", "or", ",") else match[0]
+    return ", " if match[1].strip() in ("and", "or", ",") else match[0]
 
 
 def is_word(text: str) -> bool:
@@ -283,7 +300,7 @@ def symbolic_text(text: str) -> str | None:
     text = _PLAIN_FUNCTION.sub(lambda m: "\\" + {"infinity": "infty"}.get(m[1], m[1]) + " ", text)
     text = re.sub(r"\^\{(-?)\\frac\{([0-9A-Za-z]+)\}\{([0-9A-Za-z]+)\}\}", r"^{\1\2/\3}", text)
     text = re.sub(r"\^\(([^()]*)\)", r"^{\1}", text.replace(r"\frac ", r"\frac"))
-    text = re.sub(r"(?<=[0-9)}])\*(?=[A-Za-z(])", "", text)
+    text = re.sub(r"(?<=[0-9)}])(?:\*(?=[A-Za-z(])|\\cdot ?(?=i(?![A-Za-z])))", "", text)
     text = re.sub(r"(?<=[0-9A-Za-z)}])\*(?=[-0-9A-Za-z(\\])", r"\\cdot ", text)
     return _DECIMAL.sub(_as_fraction, text) if _fit(text) and _bounded(text) else None
 

@@ -51,6 +51,8 @@ _MONEY = re.compile(r"\b(?:cents?|euros?|pounds?|yen|rupees?)\b|[\u00a2\u20ac\u0
 _HALF_OF_DAY = re.compile(r"(?<=[0-9])\s*(?:\\(?:text|mathrm)\{)?\s*([ap])\.?\s?m\b", re.IGNORECASE)
 _NAMED_TUPLE = re.compile(r"(?:\\left)?\(\s*([A-Za-z](?:\s*,\s*[A-Za-z])+)\s*(?:\\right)?\)\s*=")
 _COUNT = re.compile(r"([0-9]{1,2})!|\\binom\{([0-9]{1,2})\}\{([0-9]{1,2})\}")
+_LETTER = re.compile(r"\\(?:begin|end|mathbb)\{[A-Za-z]+\}|\\[A-Za-z]+|([A-Za-z])")
+_SPARE = "uvwzkqrstmnpabcxy"
 _MATH_VERIFY = Lock()
 """ANTLR's generated parsers share a mutable cache; one thread at a time."""
 _FIRST = (
@@ -233,10 +235,27 @@ def _same_object(said: str, right: str) -> bool:
         if "=" in said:
             return False
     said, right = split_unit(said)[0], split_unit(right)[0]
+    if len(said) == len(right) == 1 and said.isalpha():  # the letter of a choice, or another letter
+        return right.isupper() and said == right.lower()
     theirs, ours = symbolic_text(said), symbolic_text(right)
     if theirs is None or ours is None:
         return False
-    return theirs == ours or _verified(theirs, ours)
+    return theirs == ours or _verified(*_told_apart(theirs, ours))
+
+
+def _told_apart(said: str, right: str) -> tuple[str, str]:
+    """With other letters for the capital ones that also stand there in small: the parser makes all letters small."""
+    used = {match[1] for text in (said, right) for match in _LETTER.finditer(text)} - {None}
+    capital = sorted(letter for letter in used if letter.isupper() and letter.lower() in used and letter != "I")
+    free = [letter for letter in _SPARE if letter not in used and letter.upper() not in used]
+    if len(free) < len(capital):
+        return said, ""
+    other = dict(zip(capital, free, strict=False))
+
+    def renamed(match: re.Match[str]) -> str:
+        return other.get(match[1], match[0])
+
+    return _LETTER.sub(renamed, said), _LETTER.sub(renamed, right)
 
 
 def _letters(text: str) -> str:
