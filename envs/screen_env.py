@@ -80,7 +80,7 @@ class ScreenEnv(ToolEnv):
             valid = valid and right
             if problem:
                 said.append(problem)
-        text = "\n".join((*said, self.look()))
+        text = "\n".join((*said, self.look())) if said else self.look()
         end = self.end()
         if end is None:
             return Transition(text, role="tool", valid=valid)

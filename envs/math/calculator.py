@@ -85,7 +85,8 @@ def calculate(expression: str, *, max_length: int = MAX_LENGTH) -> Result:
                 waiting.append(_SIGN)
         else:
             operator = "^" if token == "**" else token
-            _reduce(stack, waiting, _PRECEDENCE[operator] + (operator == "^"))
+            if waiting:
+                _reduce(stack, waiting, _PRECEDENCE[operator] + (operator == "^"))
             waiting.append(operator)
             wants_operand = True
         if len(waiting) > MAX_DEPTH:
@@ -182,7 +183,7 @@ def _bounded(operator: str, left: _Ratio, right: _Ratio) -> _Ratio:
         value = _reduced(a * d, b * c) if c > 0 else _reduced(-a * d, -b * c)
     else:
         value = _reduced(a * d + c * b if operator == "+" else a * d - c * b, b * d)
-    if _bits(value) > MAX_BITS:
+    if not (-_SMALL < value[0] < _SMALL and value[1] < _SMALL) and _bits(value) > MAX_BITS:
         raise CalculatorError("the result is too large.")
     return value
 
