@@ -23,6 +23,7 @@ from turnwise.envs.testing.subject import (
     Subject,
     canonical,
     expert,
+    for_each,
     inner,
     mixed,
     opened,
@@ -46,13 +47,14 @@ __all__ = [
 
 def replays(subject: Subject) -> str:
     """The same seed and actions give the same transcript: in a used environment, and in a fresh one."""
-    count = 0
-    with opened(subject) as env, opened(subject) as fresh:
-        for seed, options in subject.cases(subject.few, "replays"):
-            episode = play(env, mixed(seed), seed=seed, options=options)
-            replayed(env, episode, seed=seed, options=options, how="in the same environment again")
+
+    def look(env: Env, seed: int, options: dict[str, Any]) -> None:
+        episode = play(env, mixed(seed), seed=seed, options=options)
+        replayed(env, episode, seed=seed, options=options, how="in the same environment again")
+        with opened(subject) as fresh:
             replayed(fresh, episode, seed=seed, options=options, how="in another environment")
-            count += 1
+
+    count = len(for_each(subject, subject.cases(subject.few, "replays"), look))
     return f"{count} episodes replayed byte for byte"
 
 
@@ -132,19 +134,20 @@ def forks_are_independent(subject: Subject) -> str:
 
 
 def _each_fork(subject: Subject, check: Callable[[Env, Episode, int, str], None]) -> str:
-    count = 0
-    with opened(subject) as env:
-        for seed, options in subject.cases(max(1, subject.few // 4), "forks"):
-            for policy in (expert, mixed(seed)):
-                episode = play(env, policy, seed=seed, options=options)
-                turns = len(episode.actions)
-                for turn in sorted({0, 1, turns // 2, turns - 1} & set(range(turns))):
-                    env.reset(seed=seed, options=dict(options))
-                    for action in episode.actions[:turn]:
-                        env.step(action)
-                    check(env, episode, turn, f"reset(seed={seed}, options={options}), forked after {turn} of {turns} turns")
-                    count += 1
-    return f"{count} forks"
+    def look(env: Env, seed: int, options: dict[str, Any]) -> int:
+        count = 0
+        for policy in (expert, mixed(seed)):
+            episode = play(env, policy, seed=seed, options=options)
+            turns = len(episode.actions)
+            for turn in sorted({0, 1, turns // 2, turns - 1} & set(range(turns))):
+                env.reset(seed=seed, options=dict(options))
+                for action in episode.actions[:turn]:
+                    env.step(action)
+                check(env, episode, turn, f"reset(seed={seed}, options={options}), forked after {turn} of {turns} turns")
+                count += 1
+        return count
+
+    return f"{sum(for_each(subject, subject.cases(max(1, subject.few // 4), 'forks'), look))} forks"
 
 
 def _continues(env: Env, episode: Episode, turn: int, where: str) -> None:
@@ -209,22 +212,22 @@ def _wrappers(env: Env) -> list[str]:
 
 def tasks_replay(subject: Subject) -> str:
     """A task that went through JSON puts another environment at the same start; with the same seed the episode is the same."""
-    count = 0
-    with opened(subject) as env, opened(subject) as other:
-        for seed, options in subject.cases(subject.few, "json"):
-            drawn = play(env, mixed(seed), seed=seed, options=options)
-            task = _through_json(drawn.task)
-            given = {"task": task}
-            episode = play(env, scripted(drawn.actions), seed=seed, options=given)
-            if canonical(asdict(inner(env).task)) != canonical(asdict(task)):
-                raise Breach(f"reset(options={{'task': {task.id}}}) plays another task.", "play options['task'] as it is.")
-            same_lines(drawn.lines[:1], episode.lines[:1], f"the start of task {task.id}, from its record alone")
+
+    def look(env: Env, seed: int, options: dict[str, Any]) -> None:
+        drawn = play(env, mixed(seed), seed=seed, options=options)
+        task = _through_json(drawn.task)
+        given = {"task": task}
+        episode = play(env, scripted(drawn.actions), seed=seed, options=given)
+        if canonical(asdict(inner(env).task)) != canonical(asdict(task)):
+            raise Breach(f"reset(options={{'task': {task.id}}}) plays another task.", "play options['task'] as it is.")
+        same_lines(drawn.lines[:1], episode.lines[:1], f"the start of task {task.id}, from its record alone")
+        with opened(subject) as other:
             replayed(other, episode, seed=seed, options=given, how="in another environment")
             if play(other, scripted(drawn.actions), seed=seed + 1, options=given).lines == episode.lines:
                 # No chance after the start, so the episode that drew the task must be this one too.
                 same_lines(drawn.lines, episode.lines, f"task {task.id}, drawn by a seed and given as a record")
-            count += 1
-    return f"{count} tasks through JSON"
+
+    return f"{len(for_each(subject, subject.cases(subject.few, 'json'), look))} tasks through JSON"
 
 
 def _through_json(task: Task) -> Task:

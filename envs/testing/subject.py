@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar, cast
 
 import gymnasium
 import numpy as np
@@ -22,6 +24,7 @@ __all__ = [
     "Subject",
     "canonical",
     "expert",
+    "for_each",
     "inner",
     "mixed",
     "opened",
@@ -31,9 +34,14 @@ __all__ = [
     "text_of",
 ]
 
+T = TypeVar("T")
+Case = tuple[int, dict[str, Any]]
+"""(seed, reset options) of an episode."""
 Env = gymnasium.Env[Any, Any]
 Policy = Callable[[Env, str, int], str]
 """(environment, the last observation's text, turn from 0) -> action."""
+AT_ONCE = 4
+"""Environments that are played at once where their steps wait for something outside."""
 MAX_TURNS = 1000
 """An episode must have ended by then, whatever is said in it."""
 
@@ -67,8 +75,8 @@ class Subject:
         """Episodes per level for rules that play each of them several times."""
         return max(1, self.tasks // 20)
 
-    def cases(self, count: int, *path: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """(seed, reset options) of `count` episodes for each level and split."""
+    def cases(self, count: int, *path: str) -> Iterator[Case]:
+        """`count` episodes for each level and split."""
         for level in self.levels:
             for split in ("train", "test"):
                 for index in range(count):
@@ -100,6 +108,40 @@ def opened(subject: Subject) -> Generator[Env]:
         yield env
     finally:
         env.close()
+
+
+def for_each(subject: Subject, cases: Iterable[Case], look: Callable[[Env, int, dict[str, Any]], T]) -> list[T]:
+    """What `look(environment, seed, options)` says of each case, in their order; the first error of the first case that has one.
+
+    Environments whose steps may wait (`inline` is False) are played AT_ONCE at a time, each in a thread of its own.
+    """
+    waiting = SimpleQueue[tuple[int, Case]]()
+    for item in enumerate(cases):
+        waiting.put(item)
+    found, failed = dict[int, T](), dict[int, Exception]()
+
+    def work(_: int) -> None:
+        with opened(subject) as env:
+            while not failed:
+                try:
+                    index, (seed, options) = waiting.get_nowait()
+                except Empty:
+                    return
+                try:
+                    found[index] = look(env, seed, options)
+                except Exception as error:  # raised below, in the caller's thread
+                    failed[index] = error
+
+    with opened(subject) as env:
+        alone = inner(env).metadata.get("inline", True)
+    if alone or waiting.qsize() < AT_ONCE:
+        work(0)
+    else:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(work, range(AT_ONCE)))
+    if failed:
+        raise failed[min(failed)]
+    return [found[index] for index in sorted(found)]
 
 
 def inner(env: Env) -> TurnEnv:

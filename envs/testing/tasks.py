@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from turnwise.envs.core import split_of
-from turnwise.envs.testing.subject import Breach, Subject, canonical, expert, opened, play, sampled_tasks
+from turnwise.envs.testing.subject import Breach, Env, Subject, canonical, expert, for_each, play, sampled_tasks
 from turnwise.types import Task
 
 __all__ = ["expert_solves", "splits_are_disjoint", "tasks_are_distinct", "tasks_are_whole"]
@@ -13,20 +14,22 @@ __all__ = ["expert_solves", "splits_are_disjoint", "tasks_are_distinct", "tasks_
 
 def expert_solves(subject: Subject) -> str:
     """The oracle terminates every task of every level and split with outcome 1."""
-    count = longest = 0
-    with opened(subject) as env:
-        for seed, options in subject.cases(subject.tasks, "expert"):
-            episode = play(env, expert, seed=seed, options=options, transcript=False)
-            if not episode.terminated or episode.outcome != 1.0 or episode.reward <= 0.0:
-                how = "terminated" if episode.terminated else "truncated"
-                raise Breach(
-                    f"the expert ended reset(seed={seed}, options={options}), task {episode.task.id}, {how} after "
-                    f"{len(episode.actions)} turns with outcome {episode.outcome} and reward {episode.reward}; its last words "
-                    f"were {episode.actions[-1][-200:]!r}, the environment's {episode.heard[-400:]!r}.",
-                    "mend expert_action(), or turn_limit(task) if it was cut off.",
-                )
-            count, longest = count + 1, max(longest, len(episode.actions))
-    return f"{count} tasks solved, in at most {longest} turns"
+    turns = for_each(subject, subject.cases(subject.tasks, "expert"), _solved)
+    return f"{len(turns)} tasks solved, in at most {max(turns)} turns"
+
+
+def _solved(env: Env, seed: int, options: dict[str, Any]) -> int:
+    """How many turns the expert took."""
+    episode = play(env, expert, seed=seed, options=options, transcript=False)
+    if not episode.terminated or episode.outcome != 1.0 or episode.reward <= 0.0:
+        how = "terminated" if episode.terminated else "truncated"
+        raise Breach(
+            f"the expert ended reset(seed={seed}, options={options}), task {episode.task.id}, {how} after "
+            f"{len(episode.actions)} turns with outcome {episode.outcome} and reward {episode.reward}; its last words "
+            f"were {episode.actions[-1][-200:]!r}, the environment's {episode.heard[-400:]!r}.",
+            "mend expert_action(), or turn_limit(task) if it was cut off.",
+        )
+    return len(episode.actions)
 
 
 def tasks_are_whole(subject: Subject) -> str:

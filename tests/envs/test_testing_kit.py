@@ -18,7 +18,8 @@ import pytest
 from turnwise.cli import main
 from turnwise.envs import Task, Transition, TurnEnv, fork, split_of
 from turnwise.envs.testing import RULES, ChaosEnv, ContractError, check_turn_env
-from turnwise.envs.testing.kit import PROBES
+from turnwise.envs.testing.kit import PROBES, _subject  # pyright: ignore[reportPrivateUsage]
+from turnwise.envs.testing.subject import AT_ONCE
 from turnwise.errors import ConfigError, EnvFailure, UnknownName
 
 SMALL: Mapping[str, Any] = {"tasks": 20, "distinct": 200}
@@ -389,6 +390,39 @@ def test_other_processes_find_the_order_of_sets(tmp_path: Any, monkeypatch: pyte
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ContractError, match="sort sets"):
         check_turn_env("set_order_env:tests/SetOrder-v1", **SMALL, rules=["replays_in_other_processes"])
+
+
+def test_environments_that_wait_are_played_at_once() -> None:
+    """The first reset of each goes on only when as many stand there."""
+    together = threading.Barrier(AT_ONCE, timeout=60.0)
+
+    class Waiting(Safe):
+        metadata = {**Safe.metadata, "inline": False}  # noqa: RUF012
+        met = False
+
+        def begin(self, task: Task) -> str:
+            if not self.met:
+                together.wait()
+                self.met = True
+            return super().begin(task)
+
+    report = check_turn_env(Waiting, tasks=4, rules=["expert_solves"])
+    assert report.seen["expert_solves"] == "24 tasks solved, in at most 3 turns"
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_the_first_failure_is_told_with_what_was_said(inline: bool) -> None:
+    class Lost(Safe):
+        metadata = {**Safe.metadata, "inline": inline}  # noqa: RUF012
+
+        def expert_action(self) -> str:
+            return "what now"
+
+    with pytest.raises(ContractError) as error:
+        check_turn_env(Lost, **SMALL, rules=["expert_solves"])
+    first = next(_subject(Lost, 20, None, 200, 0.05).cases(20, "expert"))
+    assert f"reset(seed={first[0]}, options={first[1]})" in error.value.seen
+    assert "its last words were 'what now'" in error.value.seen and "Say 'next' or the code." in error.value.seen
 
 
 def test_the_argument_errors_are_clear() -> None:
