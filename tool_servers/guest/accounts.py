@@ -158,6 +158,15 @@ class Accounts:
         had = max(self.clock_ms(member) - call.clock_ms, member.total_ms - call.total_ms)
         return not call.rested and had < _LEAST_MS
 
+    def start_due(self, member: Member) -> float:
+        """When a fresh process that is not ready yet has waited behind others long enough."""
+        return member.since + _HELD_S if self._group and self._group.late else math.inf
+
+    def hurry(self) -> None:
+        """It goes among equals."""
+        if self._group:
+            self._group.pace(Pace.USUAL)
+
     def help(self, member: Member) -> None:
         """Before more of the others than until now; we look again soon."""
         member.look_s = _FIRST_LOOK_S
@@ -219,11 +228,11 @@ class Accounts:
             return self._meter.end_below(self._roots, _END_S, lambda p: self._belongs(member, p))
 
     def bury(self) -> bool:
-        """Wait until those that have ended count no longer; False if that did not come to an end. What comes then starts at the
-        usual pace, whatever is owed: its calls may go behind others, its start is our doing."""
+        """Wait until those that have ended count no longer; False if that did not come to an end. What comes then starts behind
+        those who owe nothing, but before all calls of those who do."""
         buried = not self._group or self.forked or self._group.buried(_END_S)
         if self._group:
-            self._group.pace(Pace.USUAL)
+            self._group.pace(Pace.USUAL if self._credit_ms > 0 else Pace.LATE)
         return buried
 
     def why_not_fork(self, member: Member) -> str:

@@ -1,8 +1,9 @@
 """Memory, process counts and share of the processor of a session held by the kernel, where we may make control groups.
 
 Version 1 and 2. In the `cpu` controller all sessions together weigh as much as one process of the server, and one session as much
-as another, however many processes it has. Before them all go those who watch, and a session that is being ended; behind them, in
-time that nobody else wants, those whose call has used much already. Where there is no such controller the other two must do.
+as another, however many processes it has. Before them all go those who watch, and a session that is being ended; behind them
+comes the fresh process of a session that owes time; and last, in time that nobody else wants, those whose call
+has used much already. Where there is no such controller the other two must do.
 
     <our own group, or one above it> / turnwise-<pid>-<start> / s<number>
                                                               / watch
@@ -26,8 +27,8 @@ _WANTED = ("memory", "pids")
 _WELCOME = "cpu"
 _COSTS = "cpuacct"
 _USED = {1: "cpuacct.usage", 2: "cpu.stat"}
-_WEIGHTS = {1: ("cpu.shares", ("2", "1024", "262144")), 2: ("cpu.weight", ("1", "100", "10000"))}
-"""File, and for each pace the least it takes, the kernel's default, and the most."""
+_WEIGHTS = {1: ("cpu.shares", ("2", "64", "1024", "262144")), 2: ("cpu.weight", ("1", "6", "100", "10000"))}
+"""File, and for each pace the least it takes, a sixteenth of the kernel's default, that, and the most."""
 _IDLE = "cpu.idle"
 """Linux 5.15: whatever is not idle runs at once in the place of what is."""
 _WATCH = "watch"
@@ -38,8 +39,9 @@ class Pace(IntEnum):
     """When a session's processes get the processor."""
 
     LAST = 0
-    USUAL = 1
-    FIRST = 2
+    LATE = 1
+    USUAL = 2
+    FIRST = 3
 
 
 def _write(folder: int, name: str, text: str) -> None:
@@ -142,9 +144,13 @@ class Group:
             with contextlib.suppress(OSError):
                 _write(cpu, f"{self.name}/{file}", text)
 
+    @property
+    def late(self) -> bool:
+        return self._pace is Pace.LATE
+
     def faster(self) -> Pace:
-        """One more than now."""
-        return Pace(min(self._pace + 1, Pace.FIRST))
+        """Before more of the others than now."""
+        return Pace.USUAL if self._pace < Pace.USUAL else Pace.FIRST
 
     @contextlib.contextmanager
     def first(self) -> Generator[None]:

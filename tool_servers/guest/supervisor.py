@@ -322,7 +322,7 @@ class Supervisor:
             if member.call:
                 least = min(least, member.call.deadline - now, member.looked + member.look_s - now)
             elif member.state is State.STARTING:
-                least = min(least, member.since + START_S - now)
+                least = min(least, member.since + START_S - now, self._family.accounts.start_due(member) - now)
             elif member.busy:
                 least = min(least, _IDLE_TICK_S)
         return -1 if least == _NEVER else max(0.0, least)
@@ -342,6 +342,8 @@ class Supervisor:
             if member.state is State.STARTING:
                 if now > member.since + START_S:
                     self._lost(member, "it did not start in time")
+                elif now >= self._family.accounts.start_due(member):
+                    self._family.accounts.hurry()
             elif member.call and now >= member.call.deadline:
                 if not self._more_time(member, member.call):
                     self._stop(member, "wall", "timeout")
