@@ -47,6 +47,10 @@ FIELDS = {
 """Kind of thing -> the field that facts about it belong to."""
 SKILLS = {"excellent": 0.97, "good": 0.8, "fair": 0.5, "weak": 0.1}
 """How likely a model knows a fact of a field."""
+_ASKING = re.compile(r"^(who is|who was|what is the name of|what is|what was|which is|tell me|give me|name) ", re.IGNORECASE)
+_NAMING = re.compile(r"^(the river|the ship|the novel|the) ")
+_ASKED = tuple((relation, *relation.asked.casefold().split("{}")) for relation in RELATIONS.values())
+"""Relations, and the words before and after the thing when they are asked for."""
 OVERHEAD = 20
 """Tokens of any reply, beside those for each fact."""
 
@@ -129,20 +133,16 @@ def _made_up(seed: int, relation: str) -> str:
 def path_of(question: str, names: Mapping[str, str]) -> Path | None:
     """What a question asks for, of the things whose names (-> kinds) were heard so far; None if that is not clear."""
     text = " ".join(question.split()).strip(" ?.!\"'")
-    text = re.sub(
-        r"^(who is|who was|what is the name of|what is|what was|which is|tell me|give me|name) ", "", text, flags=re.IGNORECASE
-    )
-    lowered = text.casefold()
+    lowered = _ASKING.sub("", text).casefold()
     return _nested(lowered, {name.casefold(): name for name in names}, names) or _loose(lowered, names)
 
 
 def _nested(text: str, spelled_names: Mapping[str, str], names: Mapping[str, str]) -> Path | None:
     """The path of a phrase in the words of `Relation.asked`, from the inside out."""
-    bare = re.sub(r"^(the river|the ship|the novel|the) ", "", text).strip(" \"'")
+    bare = _NAMING.sub("", text).strip(" \"'")
     if name := spelled_names.get(text) or spelled_names.get(bare) or spelled_names.get(f"the {bare}"):
         return Path(name, ())
-    for relation in RELATIONS.values():
-        before, after = relation.asked.casefold().split("{}")
+    for relation, before, after in _ASKED:
         if text.startswith(before) and text.endswith(after):
             inner = _nested(text[len(before) : len(text) - len(after)], spelled_names, names)
             kind = None if inner is None else _kind_at(inner, names)

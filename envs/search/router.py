@@ -99,7 +99,7 @@ class Router(ToolEnv):
     def _reply(self, expert: Model, question: str) -> tuple[str, int]:
         """(what the model says, facts that it is charged for)."""
         case = self.case
-        if normalised(case.question) in normalised(question):
+        if case.words in normalised(question):
             end, kind, facts = case.reply(expert), self.task.metadata["kind"], case.size
         else:
             path = path_of(question, self.heard)

@@ -14,6 +14,7 @@ from itertools import count
 import numpy as np
 
 from turnwise.envs.draws import Draws
+from turnwise.envs.search.answers import normalised
 from turnwise.envs.search.experts import FIELDS, Facts, Model, Path, believed, knows, price_of_call
 from turnwise.envs.search.plots import Level as StoryLevel
 from turnwise.envs.search.plots import make_story
@@ -75,6 +76,11 @@ class Case:
     def size(self) -> int:
         """Facts of the whole question."""
         return sum(len(chain.relations) for chain in self.chains)
+
+    @cached_property
+    def words(self) -> str:
+        """The question without what does not matter."""
+        return normalised(self.question)
 
     @cached_property
     def way(self) -> tuple[float, tuple[Call, ...]]:
