@@ -13,6 +13,9 @@ An attempt runs in a sandbox session of its own, with the inputs but without the
 and are compared outside. Leaving early, patching, printing and peeping win nothing (`turnwise.envs.code.judge` says what holds).
 Code that does not end, eats memory or floods its output is stopped, and the attempt has failed.
 
+A reset takes 0.5 milliseconds at level 1 to 2 at level 6: it draws every part anew until it says different things about different
+inputs, and works out the examples. Steps run code in the sandbox, so they are no faster than that.
+
 With `data=PATH` the problems come from your copy of HumanEval, MBPP or LiveCodeBench instead (`turnwise.envs.code.datasets`),
 each of one part.
 
