@@ -1,16 +1,16 @@
 """What a session uses, seen from outside, and the end of its processes."""
 
 import contextlib
-import errno
 import math
 import os
+import signal
 import stat
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from turnwise.tool_servers.guest.cgroups import Counter, Group, Pace
-from turnwise.tool_servers.guest.files import BadPath
+from turnwise.tool_servers.guest.files import BadPath, disk_used
 from turnwise.tool_servers.guest.member import Call, Member
 from turnwise.tool_servers.guest.meter import Meter, Process
 from turnwise.tool_servers.guest.plan import Bounds
@@ -21,6 +21,7 @@ _REAPED_S = 0.02
 _END_S = 20.0
 """A killed process needs the processor once more, and on a full machine its group waits for it."""
 _LAST_BREATH_S = 0.02
+_ALONE_S = 0.1
 _LOOK_S, _FIRST_LOOK_S, _RARELY_S = 0.02, 0.01, 0.1
 _HURRY_S = 0.002
 """Between looks while files grow fast where only our looking bounds them."""
@@ -105,7 +106,7 @@ class Accounts:
         """Where no file system of its own bounds the session. Files that were removed count as long as they are open."""
         if self._folder is None:
             return None
-        used, files = _disk_used(self._folder, bounds.inodes)
+        used, files = disk_used(self._folder, bounds.inodes)
         now = time.monotonic()
         grown, room, ago_s = files - self._files, max(0, bounds.inodes - files), now - self._files_at
         self._fills_s = ago_s * room / grown if grown > 0 else math.inf
@@ -216,6 +217,8 @@ class Accounts:
             if (used := self._group.cpu_ms()) is not None:
                 member.total_ms = used
                 return self._group.end_all_but(self._init, _END_S)
+        if self.forked and self._end_alone(member):
+            return True
         processes = [p for p in self._meter.below(*self._roots()) if self._belongs(member, p)]
         member.total_ms = max(member.total_ms, self._cpu(member, processes))
         if self.forked:
@@ -226,6 +229,27 @@ class Accounts:
             return self._group.end_all_but(self._init, _END_S)
         with self._group.first() if self._group else contextlib.nullcontext():
             return self._meter.end_below(self._roots, _END_S, lambda p: self._belongs(member, p))
+
+    def _end_alone(self, member: Member) -> bool:
+        """Of a family in which each session has one process: to look at all of them takes long where there are many. False if
+        that is not so, or did not stay so."""
+        main = self._meter.process(member.pid)
+        if self._group is None or main is None or member.pidfd < 0 or self._group.tasks() != (count := self._if_alone(member)):
+            return False
+        member.total_ms = member.spent_ms = max(member.total_ms, self._cpu(member, [main]))
+        with self._group.first(), contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(member.pidfd, signal.SIGKILL)
+            # A child that it forked in this very moment is init's by now; a list may lack one while another one exits.
+            return self._group.buried(_ALONE_S, count - 1) and not any(self._strays() for _ in range(2))
+        return False
+
+    def _strays(self) -> set[int]:
+        """Children of init that are no session's first process."""
+        return set(self._meter.children(self._init)) - {m.pid for m in self._members.values()}
+
+    def _if_alone(self, member: Member) -> int:
+        """Processes of the family if each session has one, this member's among them."""
+        return 1 + self.helpers + len({member.pid, *(m.pid for m in self._members.values())} - {0})
 
     def bury(self) -> bool:
         """Wait until those that have ended count no longer; False if that did not come to an end. What comes then starts behind
@@ -294,11 +318,7 @@ class Accounts:
 
     def _with_company(self, member: Member, main: Process) -> list[Process]:
         """The first process and all others; quick where it is alone."""
-        if (
-            self._group
-            and main.threads == 1
-            and self._group.tasks() == 1 + self.helpers + sum(m.pid != 0 for m in self._members.values())
-        ):
+        if self._group and main.threads == 1 and self._group.tasks() == self._if_alone(member):
             return [main]  # each has one process, and ours are there
         if self.forked:
             return [main, *(p for p, mounts in self._family() if mounts == member.mounts and p.pid != main.pid)]
@@ -360,22 +380,3 @@ def _kind(about: os.stat_result) -> str:
         return "a file" if about.st_nlink else "a deleted file"
     kinds = ((stat.S_ISCHR, "a device"), (stat.S_ISSOCK, "a socket"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISDIR, "a folder"))
     return next((name for test, name in kinds if test(mode)), "a kernel object")
-
-
-def _disk_used(folder: str, most: int) -> tuple[int, int]:
-    """Bytes, and number of files and folders; at most so many; what lies too deep counts as too many."""
-    total, count, folders = 0, 0, [folder]
-    while folders and count <= most:
-        try:
-            with os.scandir(folders.pop()) as entries:
-                for entry in entries:
-                    count += 1
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    else:
-                        with contextlib.suppress(FileNotFoundError):
-                            total += entry.stat(follow_symlinks=False).st_blocks * 512
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
-                return total, most + 1
-    return total, count

@@ -155,10 +155,11 @@ def _serve(
             for fd in (*folders, made):
                 os.close(fd)
             namespaces.enter(pattern)
-    except EOFError:
-        raise
+    except (EOFError, ConnectionError):
+        return  # the supervisor is gone
     except Exception as error:
-        send(channel, {"broken": f"{type(error).__name__}: {error}"})
+        with contextlib.suppress(ConnectionError):
+            send(channel, {"broken": f"{type(error).__name__}: {error}"})
 
 
 def _fill(channel: socket.socket, folders: list[int]) -> None:

@@ -2,8 +2,8 @@
 
 Version 1 and 2. In the `cpu` controller all sessions together weigh as much as one process of the server, and one session as much
 as another, however many processes it has. Before them all go those who watch, and a session that is being ended; behind them
-comes the fresh process of a session that owes time; and last, in time that nobody else wants, those whose call
-has used much already. Where there is no such controller the other two must do.
+comes the fresh process of a session that owes time; and last, in time that nobody else wants, those whose call has used much
+already. Where there is no such controller the other two must do.
 
     <our own group, or one above it> / turnwise-<pid>-<start> / s<number>
                                                               / watch
@@ -167,9 +167,9 @@ class Group:
         """SIGKILL to every process but one, until they have ended. False if some are left after that time."""
         return _soon(lambda: not self._kill_all_but(kept), seconds)
 
-    def buried(self, seconds: float) -> bool:
-        """Wait until all but one are waited for: until then the others count. False if some are left after that time."""
-        return _soon(lambda: self.tasks() <= 1, seconds)
+    def buried(self, seconds: float, left: int = 1) -> bool:
+        """Wait until all but so many are waited for: until then the others count. False if more are left after that time."""
+        return _soon(lambda: self.tasks() <= left, seconds)
 
     def _kill_all_but(self, kept: int) -> list[int]:
         """Those that were there; who has ended is in the list no longer."""

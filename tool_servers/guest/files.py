@@ -10,7 +10,7 @@ import stat
 
 from turnwise.tool_servers.guest.kernel import open_beneath
 
-__all__ = ["BadPath", "clone", "get", "put", "remove_temporary", "temporary"]
+__all__ = ["BadPath", "clone", "disk_used", "get", "put", "remove_temporary", "temporary"]
 
 _TEMPORARY = "/tmp"
 _CHUNK = 1 << 20
@@ -90,6 +90,25 @@ def get(folder: int, path: str, max_bytes: int) -> bytes:
         return b"".join(chunks)
     finally:
         os.close(fd)
+
+
+def disk_used(folder: str, most: int) -> tuple[int, int]:
+    """Bytes, and number of files and folders; at most so many; what lies too deep counts as too many."""
+    total, count, folders = 0, 0, [folder]
+    while folders and count <= most:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        with contextlib.suppress(FileNotFoundError):
+                            total += entry.stat(follow_symlinks=False).st_blocks * 512
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return total, most + 1
+    return total, count
 
 
 def temporary(prefix: str) -> str:
