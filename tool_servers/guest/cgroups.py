@@ -7,6 +7,7 @@ already. Where there is no such controller the other two must do.
 
     <our own group, or one above it> / turnwise-<pid>-<start> / s<number>
                                                               / watch
+                                                              / nursery
 
 Found by doing: a group is made, a limit set, a process moved into it, the group removed.
 """
@@ -31,7 +32,7 @@ _WEIGHTS = {1: ("cpu.shares", ("2", "64", "1024", "262144")), 2: ("cpu.weight", 
 """File, and for each pace the least it takes, a sixteenth of the kernel's default, that, and the most."""
 _IDLE = "cpu.idle"
 """Linux 5.15: whatever is not idle runs at once in the place of what is."""
-_WATCH = "watch"
+_WATCH, _NURSERY = "watch", "nursery"
 PREFIX = "turnwise-"
 
 
@@ -223,12 +224,19 @@ class Groups:
 
     def watch(self) -> None:
         """From now on this process and its children go before all sessions: they are ours, and a time limit needs them."""
+        self._join(_WATCH, Pace.FIRST)
+
+    def rear(self) -> None:
+        """From now on this process goes as one session among all: it makes what sessions live in, and no time limit needs it."""
+        self._join(_NURSERY, Pace.USUAL)
+
+    def _join(self, name: str, pace: Pace) -> None:
         if (cpu := self.folders.get(_WELCOME)) is not None:
-            watchers = Group(Groups(self.version, self.name, {_WELCOME: cpu}), _WATCH)
+            own = Group(Groups(self.version, self.name, {_WELCOME: cpu}), name)
             with contextlib.suppress(OSError):
-                os.mkdir(_WATCH, 0o755, dir_fd=cpu)
-                watchers.add(os.getpid())
-                watchers.pace(Pace.FIRST)
+                os.mkdir(name, 0o755, dir_fd=cpu)
+                own.add(os.getpid())
+                own.pace(pace)
 
     def clear(self) -> None:
         """End what is in any of our groups, then remove them and the folder."""
@@ -246,7 +254,9 @@ class Groups:
         if (cpu := self.folders.get(_WELCOME)) is not None:
             with contextlib.suppress(OSError):
                 _write(cpu, "../cgroup.procs", str(os.getpid()))  # back to where we came from
-                os.rmdir(_WATCH, dir_fd=cpu)
+            for name in (_WATCH, _NURSERY):
+                with contextlib.suppress(OSError):
+                    os.rmdir(name, dir_fd=cpu)
         for folder in set(self.folders.values()):
             with contextlib.suppress(OSError):
                 os.rmdir(f"../{self.name}", dir_fd=folder)

@@ -90,6 +90,8 @@ def _apart(plan: Plan, control: socket.socket) -> Callable[[], None]:
         raise OSError(said["broken"])
     namespaces.enter(*spaces)
     _settle(plan, zygote.proc)
+    if zygote.groups:
+        zygote.groups.rear()
     _ready(control, zygote.groups)
     control.close()
     return Nursery(plan, worker, zygote.proc, zygote.groups, orders, builder).serve

@@ -149,7 +149,7 @@ class EmbeddedSandbox:
         self._shared = checked_folders(shared or {})
         self._profiles = [profile_of(name) for name in profiles]
         self._zygotes: dict[str, asyncio.Task[Ready]] = {}
-        self._sessions: dict[str, tuple[SessionSpec, asyncio.Task[EmbeddedSession]]] = {}
+        self._sessions: dict[str, tuple[SessionSpec, asyncio.Future[EmbeddedSession]]] = {}
         self._reached = asyncio.Lock()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -235,7 +235,8 @@ class EmbeddedSandbox:
 
     def adopt(self, sessions: Sequence[EmbeddedSession]) -> None:
         for session in sessions:
-            done: asyncio.Task[EmbeddedSession] = asyncio.create_task(_itself(session))
+            done: asyncio.Future[EmbeddedSession] = asyncio.get_running_loop().create_future()
+            done.set_result(session)
             self._sessions[session.id] = (session.spec, done)
 
     def keeps(self, ready: Ready) -> bool:
@@ -288,7 +289,3 @@ class EmbeddedSandbox:
             for spec, task in list(self._sessions.values()):
                 if task.done() and not task.cancelled() and not task.exception() and task.result().overdue(now):
                     await task.result().close(f"its lease of {spec.lease_s:g} s without a call is over")
-
-
-async def _itself(session: EmbeddedSession) -> EmbeddedSession:
-    return session
