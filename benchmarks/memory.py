@@ -1,12 +1,13 @@
 """Peak memory of real runs against the plan that is printed before them, and conversations four times as long.
 
-    python benchmarks/memory.py [--tokens 256] [--cases plain] [--out benchmarks/results/memory.json]
+    python benchmarks/memory.py [--tokens 192] [--cases plain] [--out benchmarks/results/memory.json]
 
-A fresh process for each case plays and trains two steps of 8 conversations on Lookup with a model from nothing (20 M parameters,
-65,536 tokens in its vocabulary), which never says anything right and so fills its context to the end. Cases differ in
-`max_context` alone. Measured is the most memory that the process held (VmHWM, reset before the run) beyond what it held after a
-small run of the same kind, which has loaded every library. glibc is told to give freed buffers back at once, or holes would be
-counted too.
+A fresh process for each case plays and trains two steps of 4 conversations on Lookup with a model from nothing (9 M parameters,
+65,536 tokens in its vocabulary). It says nothing right, hits its stop token once in 65,536 tokens, and may talk for 256 tokens a
+turn and for ever: so every conversation fills its context to the end, nearly all of it sampled. Cases differ in `max_context`
+alone; both are so long that a pass has more sampled tokens than one chunk of logits. Measured is the most memory that the process
+held (VmHWM, reset before the run) beyond what it held after a small run of the same kind, which has loaded every library. glibc
+is told to give freed buffers back at once, or holes would be counted too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -40,9 +43,9 @@ CASES: dict[str, list[str]] = {
 }
 RECIPE = """
 steps = 2
-tasks_per_step = 2
-max_new_tokens = 48
-concurrency = 8
+tasks_per_step = 1
+max_new_tokens = 256
+concurrency = 4
 entropy = 0.01           # a policy that is never right would have no gradient
 threads = 1
 [[env]]
@@ -64,7 +67,7 @@ tasks = 0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=256, help="of the shorter conversations")
+    parser.add_argument("--tokens", type=int, default=192, help="of the shorter conversations")
     parser.add_argument("--cases", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", nargs="*", help=argparse.SUPPRESS)
@@ -72,6 +75,7 @@ def main() -> None:
     if args.child is not None:
         print(json.dumps(child(args.tokens, args.child)))
         return
+    machine = {"device": "cpu", "cpu": platform.machine(), "python": platform.python_version()}
     results: list[dict[str, Any]] = []
     for case in args.cases:
         for times in LENGTHS:
@@ -79,18 +83,14 @@ def main() -> None:
             results.append(result)
             plan, peak = result["plan_bytes"] / 1e6, result["peak_bytes"] / 1e6
             print(
-                f"{case:25} conversations of {result['mean_tokens']:6.0f} tokens: plan {plan:7.1f} MB, "
-                f"measured {peak:7.1f} MB, {peak / plan:.2f} of it",
+                f"{case:25} conversations of {result['tokens']:5.0f} tokens, {result['sampled_tokens']:5.0f} of them sampled: "
+                f"plan {plan:7.1f} MB, measured {peak:7.1f} MB, {peak / plan:.2f} of it; {result['cpu_seconds']:.0f} s of CPU",
                 flush=True,
             )
         short, long = results[-2:]
         print(f"{case:25} four times as long: {long['peak_bytes'] / short['peak_bytes']:.2f} times the peak", flush=True)
-    if args.out:
-        record = {
-            "machine": {"device": "cpu", "cpu": platform.machine(), "python": platform.python_version()},
-            "results": results,
-        }
-        args.out.write_text(json.dumps(record, indent=1) + "\n")
+        if args.out:
+            args.out.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
 
 
 def measured(tokens: int, times: int, settings: list[str]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def child(tokens: int, settings: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path, console = Path(folder), Console(stderr=True)
         write_policy(path / "policy", LENGTHS[-1] * tokens)
-        text = RECIPE.format(path=path / "policy", cache_tokens=8 * tokens)
+        text = RECIPE.format(path=path / "policy", cache_tokens=4 * tokens)
         asyncio.run(run(loads(text, ["max_context=96", "max_tokens=64"]), path / "small", console=console))
         recipe = loads(text, [f"max_tokens={LENGTHS[-1] * tokens}", *settings])
         plan = memory_plan(recipe)
@@ -113,15 +113,22 @@ def child(tokens: int, settings: list[str]) -> dict[str, Any]:
         before = peak_memory(reset=True)
         asyncio.run(run(recipe, path / "run", console=console))
         after = peak_memory()
-        lengths = [len(t.ids) for group in read_groups(path / "run" / "trajectories.jsonl") for t in group]
-    parts = {part.name: part.size for part in plan.parts}
-    mean = sum(lengths) / len(lengths)
-    return {"plan_bytes": plan.total, "peak_bytes": after - before, "before_bytes": before, "mean_tokens": mean, "parts": parts}
+        played = [t for group in read_groups(path / "run" / "trajectories.jsonl") for t in group]
+    return {
+        "plan_bytes": plan.total,
+        "peak_bytes": after - before,
+        "before_bytes": before,
+        "tokens": fmean(len(t.ids) for t in played),
+        "sampled_tokens": fmean(sum(len(turn.action_ids) for turn in t.turns) for t in played),
+        "turns": fmean(len(t.turns) for t in played),
+        "cpu_seconds": time.process_time(),
+        "parts": {part.name: part.size for part in plan.parts},
+    }
 
 
 def write_policy(path: Path, context: int) -> None:
     """A checkpoint with a vocabulary that is larger than its tokenizer's, as those of large models are."""
-    source = Scratch(hidden=256, layers=4, heads=8, mlp=768, vocabulary=1024, context=context)
+    source = Scratch(hidden=128, layers=4, heads=4, mlp=384, vocabulary=1024, context=context)
     _, tokenizer = source.build([Path(__file__).read_text()], 0)
     model: Any = Qwen3ForCausalLM(source.config(65536))
     model.save_pretrained(path)
