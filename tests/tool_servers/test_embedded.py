@@ -449,6 +449,34 @@ def test_forks_that_are_refused(code: str, why: str) -> None:
     in_session(test)
 
 
+def test_a_file_that_its_session_holds_does_not_hold_up_who_copies_it() -> None:
+    async def test(cells: Cells) -> None:
+        await cells.value("import fcntl, os, signal\nsignal.signal(signal.SIGIO, signal.SIG_IGN)\nos.mkfifo('fifo')")
+        await cells.value("f = open('f', 'w'); fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK)")
+        with pytest.raises(ForkRefused, match="BlockingIOError"):
+            await cells.fork("b")
+        await cells.value("f.close()")
+        (twin,) = await cells.fork("c")
+        assert await twin.value("sorted(os.listdir())") == "['f', 'fifo']"
+
+    in_session(test)
+
+
+def test_the_end_of_one_of_many_takes_its_own_processes_and_no_others() -> None:
+    async def test(cells: Cells) -> None:
+        await cells.value("import os, subprocess")
+        twins = await cells.fork("a", "b", "c")
+        await twins[0].session.close()
+        sleepers = [int(str(await c.value("p = subprocess.Popen(['sleep', '600']); p.pid"))) for c in twins[1:]]
+        await twins[1].session.close()
+        alive = f"[os.path.exists(f'/proc/{{p}}') or not os.kill(p, 0) for p in {sleepers[1:]}]"
+        assert await twins[2].value(f"{alive}, p.poll()") == "([True], None)"
+        gone = await cells.run(f"os.kill({sleepers[0]}, 0)")
+        assert "ProcessLookupError" in gone.err, gone
+
+    in_session(test)
+
+
 @pytest.mark.parametrize(("profile", "parent"), [("python", 1), ("math", 0)])
 def test_a_fork_is_a_process_like_any_other(profile: str, parent: int) -> None:
     async def test(cells: Cells) -> None:

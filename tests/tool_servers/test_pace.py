@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from turnwise.tool_servers.guest.cgroups import Pace, find_groups
 from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox, EmbeddedSession
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import Level, SessionSpec, Status
@@ -90,3 +91,25 @@ def test_what_could_not_begin_has_a_little_more_time() -> None:
             assert asleep.status is Status.TIMEOUT
 
     asyncio.run(run())
+
+
+def test_the_order_of_paces() -> None:
+    """Each weighs more than the one before; the last gets only what nobody else wants; who starves is among equals next."""
+    groups = find_groups(f"turnwise-{os.getpid()}-pace")
+    assert groups is not None
+    group = groups.group("s")
+    folder = SHARES / groups.name / "s"
+    try:
+        weights: list[int] = []
+        for pace in Pace:
+            group.pace(pace)
+            assert group.late == (pace is Pace.LATE)
+            assert (folder / "cpu.idle").read_text().strip() == ("1" if pace is Pace.LAST else "0")
+            weights.append(int((folder / "cpu.shares").read_text()))
+        assert weights[1:] == sorted(weights[1:]) and weights[Pace.USUAL] == 1024
+        for pace in (Pace.LAST, Pace.LATE):
+            group.pace(pace)
+            assert group.faster() is Pace.USUAL
+    finally:
+        group.remove()
+        groups.remove()
