@@ -54,6 +54,8 @@ class Sokoban(TurnEnv):
     1: 1 to 4, 2: 5 to 8, 3: 9 to 12, 4: 13 to 17, 5: 18 and more. Only 1.2 million levels of 6 x 6 with 2 boxes exist (mirror
     images counted once), 30,000 of them of difficulty 5, so among 1,000 of those some come twice; larger boards offer far more.
 
+    Each move counts towards the turn limit, also where one reply holds several: a walk without aim seldom solves anything.
+
     Reward: 1 for the move that solves the level, else 0. With `box_reward=b` a term `boxes` pays b times the change of the share
     of boxes that stand on goals, so pushing to and fro earns nothing and it never sums to more than b. `outcome` is 1.0 when
     solved, else 0.0. A level can become unsolvable; the episode then goes on to its turn limit, as in gym-sokoban, for 0.
@@ -78,7 +80,8 @@ class Sokoban(TurnEnv):
 
         `levels` is the path of an XSB file (Boxoban, Microban, ...) to play instead of random levels; `size` and `boxes` are then
         those of the file, and unless a difficulty is asked for, any of its levels in the split may come.
-        `moves_per_turn` limits the moves played of one reply (None: as many as it holds, up to 100).
+        `moves_per_turn` limits the moves played of one reply (None: as many as it holds, up to 100, and up to the turn limit,
+        towards which each of them counts).
         `instructions=False` leaves rules and legend out of the first observation.
         """
         super().__init__(**options)
@@ -143,7 +146,10 @@ class Sokoban(TurnEnv):
 
     @override
     def turn_limit(self, task: Task) -> int:
-        """Twice the turns that a shortest solution takes, and 8: at `moves_per_turn` a turn, or one if that is None."""
+        """Twice the turns that a shortest solution takes, and 8: at `moves_per_turn` a turn, or one if that is None.
+
+        If that is None each move of a reply counts as a turn, else a walk without aim would solve what is easy.
+        """
         return 2 * -(-len(task.answer) // (self.moves_per_turn or 1)) + 8
 
     # --- play -----------------------------------------------------------------------------------------------------
@@ -168,6 +174,7 @@ class Sokoban(TurnEnv):
             "# wall, _ floor, . goal, $ box, * box on goal, @ you, + you on goal\n"
             "Moves: up, down, left, right. Moving into a box pushes it if the cell behind it is free; boxes cannot be pulled.\n"
             f"Reply with {'one move' if n == 1 else many} each turn, for example {example}."
+            + ("" if n else " You have about twice the moves that a shortest solution takes.")
         )
 
     @override
@@ -195,7 +202,7 @@ class Sokoban(TurnEnv):
         moves = read_moves(action)
         if isinstance(moves, str):
             return self.refuse(f"{moves}\n{self._text.decode('ascii')}")
-        asked, limit = len(moves), self.moves_per_turn or MAX_MOVES
+        asked, limit = len(moves), self.moves_per_turn or min(MAX_MOVES, self._limit - self.turn + 1)
         off_goal, blocked, solved = self._text.count(_BOX), 0, False
         for index in moves[:limit]:
             man = move(self._text, self._man, self._steps[index])
@@ -204,6 +211,8 @@ class Sokoban(TurnEnv):
             solved = _BOX not in self._text
             if solved:
                 break  # what follows in the reply is ignored
+        if not self.moves_per_turn:
+            self._limit -= min(asked, limit) - 1
         terms = {"solved": 1.0} if solved else {}
         if self.box_reward:
             home = off_goal - self._text.count(_BOX)
@@ -214,7 +223,8 @@ class Sokoban(TurnEnv):
         elif blocked:
             lines.append("Blocked." if asked == 1 else f"Blocked: {blocked} of {min(asked, limit)} moves.")
         if asked > limit and not solved:
-            lines.append(f"Only {limit} of {asked} moves were played: that is the limit of one reply.")
+            why = "of one reply" if limit == (self.moves_per_turn or MAX_MOVES) else "of the episode"
+            lines.append(f"Only {limit} of {asked} moves were played: that is the limit {why}.")
         return Transition("\n".join(lines), sum(terms.values()), solved, 1.0 if solved else 0.0, terms)
 
     def _box_count(self) -> int:

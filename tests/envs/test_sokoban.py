@@ -398,3 +398,29 @@ def test_a_novice_goes_astray_as_often_as_asked() -> None:
                 assert info["valid_action"]
     assert differs[0.0] == 0
     assert 0.2 < differs[0.4] / 200 < 0.4 and 0.65 < differs[1.0] / 200 < 0.85, "one move in four is the expert's by chance"
+
+
+def test_moves_in_one_reply_count_towards_the_turn_limit() -> None:
+    """A long walk without aim, said again and again, would solve what is easy."""
+    env = Sokoban(difficulty=3, instructions=False)
+    env.reset(seed=2)
+    limit, turns, over, observation = env.turn_limit(env.task), 0, False, ""
+    while not over:
+        observation, _, terminated, over, _ = env.step("<answer>left right left right left</answer>")
+        assert not terminated
+        turns += 1
+    assert turns == -(-limit // 5)
+    assert ("that is the limit of the episode" in observation) == (limit % 5 > 0)
+    env.reset(seed=2)
+    plan = " ".join(["up", "down", "left", "right"]["udlr".index(letter)] for letter in env.task.answer.lower())
+    assert env.step(f"<answer>{plan}</answer>")[1:4] == (1.0, True, False)
+
+
+def test_with_a_limit_of_moves_a_turn_turns_are_counted() -> None:
+    env = Sokoban(difficulty=2, moves_per_turn=3, instructions=False)
+    env.reset(seed=4)
+    limit, turns, over = env.turn_limit(env.task), 0, False
+    while not over:
+        over = env.step("<answer>left right left right</answer>")[3]
+        turns += 1
+    assert turns == limit
