@@ -96,6 +96,12 @@ PAYLOADS: tuple[str, ...] = (
     "${7*7}{{7*7}}",
     "</answer>" * 9_000,
     "<answer>1</answer>" * 5_000,
+    '{"name": "a", "name": "b", "arguments": {}, "arguments": {"x": 1, "x": null}}',
+    '{"name": "\\ud800", "arguments": {"\\ud800": "\\u0000"}}',
+    "\U0001d7d9\u0be7\u3007\u2460",
+    "1\x1c2\x852\u20283",
+    "[ " * 40_000,
+    "1," * 40_000,
 )
 """Bare strings; each is also tried as an answer, a tool call, a tool's name and a tool's argument."""
 
