@@ -54,7 +54,8 @@ class Sokoban(TurnEnv):
     1: 1 to 4, 2: 5 to 8, 3: 9 to 12, 4: 13 to 17, 5: 18 and more. Only 1.2 million levels of 6 x 6 with 2 boxes exist (mirror
     images counted once), 30,000 of them of difficulty 5, so among 1,000 of those some come twice; larger boards offer far more.
 
-    Each move counts towards the turn limit, also where one reply holds several: a walk without aim seldom solves anything.
+    Each move counts towards the turn limit, also where one reply holds several: a walk without aim seldom solves anything. With
+    `max_turns` or `moves_per_turn` of your own, turns are counted and not moves.
 
     Reward: 1 for the move that solves the level, else 0. With `box_reward=b` a term `boxes` pays b times the change of the share
     of boxes that stand on goals, so pushing to and fro earns nothing and it never sums to more than b. `outcome` is 1.0 when
@@ -80,8 +81,7 @@ class Sokoban(TurnEnv):
 
         `levels` is the path of an XSB file (Boxoban, Microban, ...) to play instead of random levels; `size` and `boxes` are then
         those of the file, and unless a difficulty is asked for, any of its levels in the split may come.
-        `moves_per_turn` limits the moves played of one reply (None: as many as it holds, up to 100, and up to the turn limit,
-        towards which each of them counts).
+        `moves_per_turn` limits the moves played of one reply (None: as many as it holds, up to 100, and up to the turn limit).
         `instructions=False` leaves rules and legend out of the first observation.
         """
         super().__init__(**options)
@@ -174,7 +174,7 @@ class Sokoban(TurnEnv):
             "# wall, _ floor, . goal, $ box, * box on goal, @ you, + you on goal\n"
             "Moves: up, down, left, right. Moving into a box pushes it if the cell behind it is free; boxes cannot be pulled.\n"
             f"Reply with {'one move' if n == 1 else many} each turn, for example {example}."
-            + ("" if n else " You have about twice the moves that a shortest solution takes.")
+            + ("" if n or self._max_turns else " You have about twice the moves that a shortest solution takes.")
         )
 
     @override
@@ -202,7 +202,9 @@ class Sokoban(TurnEnv):
         moves = read_moves(action)
         if isinstance(moves, str):
             return self.refuse(f"{moves}\n{self._text.decode('ascii')}")
-        asked, limit = len(moves), self.moves_per_turn or min(MAX_MOVES, self._limit - self.turn + 1)
+        counted = not (self.moves_per_turn or self._max_turns)  # whoever sets a limit of turns means turns
+        left = self._limit - self.turn + 1 if counted else MAX_MOVES
+        asked, limit = len(moves), self.moves_per_turn or min(MAX_MOVES, left)
         off_goal, blocked, solved = self._text.count(_BOX), 0, False
         for index in moves[:limit]:
             man = move(self._text, self._man, self._steps[index])
@@ -211,7 +213,7 @@ class Sokoban(TurnEnv):
             solved = _BOX not in self._text
             if solved:
                 break  # what follows in the reply is ignored
-        if not self.moves_per_turn:
+        if counted:
             self._limit -= min(asked, limit) - 1
         terms = {"solved": 1.0} if solved else {}
         if self.box_reward:

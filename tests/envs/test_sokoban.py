@@ -424,3 +424,10 @@ def test_with_a_limit_of_moves_a_turn_turns_are_counted() -> None:
         over = env.step("<answer>left right left right</answer>")[3]
         turns += 1
     assert turns == limit
+
+
+def test_moves_are_not_counted_where_turns_are_limited() -> None:
+    env = Sokoban(difficulty=3, instructions=False, max_turns=4)
+    env.reset(seed=2)
+    ends = [env.step(f"<answer>{'left right ' * 40}</answer>")[3] for _ in range(4)]
+    assert ends == [False, False, False, True]
