@@ -239,3 +239,28 @@ def test_200_sessions_at_once() -> None:
 
 def test_level_of_a_level() -> None:
     assert EmbeddedSandbox(needs=Level.LANDLOCK, level=Level.LANDLOCK).level is Level.LANDLOCK
+
+
+DEEP = """
+import os
+here = os.open('.', os.O_RDONLY)
+for _ in range(300):
+    os.mkdir('d' * 20, dir_fd=here)
+    there = os.open('d' * 20, os.O_RDONLY, dir_fd=here)
+    os.close(here)
+    here = there
+"""
+
+
+def test_a_tree_deeper_than_paths_reach_is_removed_at_the_end() -> None:
+    async def test() -> str:
+        async with EmbeddedSandbox(needs=Level.LANDLOCK, level=Level.LANDLOCK) as sandbox:
+            session = await sandbox.open(SessionSpec("s"))
+            folder = (await session.call(0, "python", {"code": "import os; os.getcwd()"})).value or ""
+            await session.call(1, "python", {"code": DEEP})
+            assert os.path.isdir(folder.strip("'") + "/" + "d" * 20)
+            await session.close()
+            return folder.strip("'")
+
+    folder = asyncio.run(test())
+    assert folder.startswith("/tmp/turnwise-") and until(lambda: not os.path.lexists(folder))

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 
 from turnwise.tool_servers.guest.kernel import open_beneath
 
@@ -118,27 +119,59 @@ def temporary(prefix: str) -> str:
     return path
 
 
-def remove_temporary(prefix: str) -> None:
-    """All folders of that beginning, as far as it goes."""
+def remove_temporary(prefix: str, patience_s: float = 10.0) -> None:
+    """All folders of that beginning, as far as it goes in that time."""
     for name in os.listdir(_TEMPORARY):
         if name.startswith(prefix):
-            _remove(f"{_TEMPORARY}/{name}")
+            with contextlib.suppress(OSError):
+                _remove(f"{_TEMPORARY}/{name}", time.monotonic() + patience_s)
 
 
-def _remove(folder: str) -> None:
-    with contextlib.suppress(OSError):
-        for _, folders, names, fd in os.fwalk(folder, topdown=False):
-            for name in (*names, *folders):
+def _remove(folder: str, end: float) -> None:
+    """Folders in folders are moved up until none is left: a tree may be deeper than descriptors, recursion and paths reach."""
+    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        while (names := os.listdir(top)) and time.monotonic() < end:
+            for name in names:
                 with contextlib.suppress(OSError):
-                    _remove_one(name, fd)
-        os.rmdir(folder)
+                    if not _removed(name, top):
+                        _raised(name, top)
+    finally:
+        os.close(top)
+    os.rmdir(folder)
 
 
-def _remove_one(name: str, above: int) -> None:
+def _removed(name: str, above: int) -> bool:
+    """Whether it was no folder and is gone."""
     try:
         os.unlink(name, dir_fd=above)
     except IsADirectoryError:
-        os.rmdir(name, dir_fd=above)
+        return False
+    return True
+
+
+def _raised(name: str, top: int) -> None:
+    """Remove a folder, once what folders it holds are moved up into `top`."""
+    folder = _own(name, top)
+    try:
+        for inner in os.listdir(folder):
+            if not _removed(inner, folder):
+                os.close(_own(inner, folder))
+                os.rename(inner, os.urandom(12).hex(), src_dir_fd=folder, dst_dir_fd=top)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=top)
+
+
+def _own(name: str, above: int) -> int:
+    """A folder, opened; its owner may look into it and change it from now on."""
+    try:
+        fd = _folder(name, above)
+    except PermissionError:  # never as root, so that what is followed here is one's own
+        os.chmod(name, 0o700, dir_fd=above)
+        fd = _folder(name, above)
+    os.fchmod(fd, 0o700)
+    return fd
 
 
 def clone(source: int, target: int) -> None:

@@ -318,7 +318,7 @@ class Zygote:
 
     def _end_orphans(self, supervisor: int) -> None:
         """What a killed supervisor left: without a pid namespace its processes come to us."""
-        files.remove_temporary(f"turnwise-{os.getpid()}-{supervisor}-")
+        files.remove_temporary(f"turnwise-{os.getpid()}-{supervisor}-", 0.5)  # our janitor removes the rest
         end, none = time.monotonic() + 1.0, 0
         while none < 2 and time.monotonic() < end:  # see Meter.end_below
             children = [self._meter.process(pid) for pid in self._meter.children(os.getpid())]
