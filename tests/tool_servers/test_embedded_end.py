@@ -256,8 +256,8 @@ def test_a_tree_deeper_than_paths_reach_is_removed_at_the_end() -> None:
     async def test() -> str:
         async with EmbeddedSandbox(needs=Level.LANDLOCK, level=Level.LANDLOCK) as sandbox:
             session = await sandbox.open(SessionSpec("s"))
-            folder = (await session.call(0, "python", {"code": "import os; os.getcwd()"})).value or ""
-            await session.call(1, "python", {"code": DEEP})
+            folder = (await session.call(1, "python", {"code": "import os; os.getcwd()"})).value or ""
+            await session.call(2, "python", {"code": DEEP})
             assert os.path.isdir(folder.strip("'") + "/" + "d" * 20)
             await session.close()
             return folder.strip("'")
