@@ -38,7 +38,7 @@ async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 def test_the_same_processes_before_and_after() -> None:
-    """And one brancher more, from the first fork on, that waits for the next session to be forked."""
+    """And one brancher more, for a second after the last forked session, that waits for the next to be forked."""
 
     async def main() -> None:
         async with EmbeddedSandbox(ready=0) as sandbox:
@@ -46,7 +46,7 @@ def test_the_same_processes_before_and_after() -> None:
 
             def as_before() -> bool:
                 branchers = {p.pid for p in named(zygote(sandbox), "brancher")}
-                return len(branchers) == 1 and below(sandbox) - branchers == before
+                return len(branchers) <= 1 and below(sandbox) - branchers == before
 
             for turn in range(3):
                 sessions = await asyncio.gather(*(sandbox.open(SessionSpec(f"s{turn}-{i}")) for i in range(4)))

@@ -269,7 +269,7 @@ class Accounts:
         if main.threads > 1:
             return f"it has {main.threads} threads"
         self._seen_until = 0.0
-        if len(self._with_company(member, main)) > 1:
+        if len(self._with_company(member, main)) > 1 and not self.alone(member, _LAST_BREATH_S):
             return "it has live child processes"
         folder = self._meter.open(f"{member.pid}/fd")
         try:
@@ -281,6 +281,18 @@ class Accounts:
             if kind not in ("a file", "a device"):
                 return f"it has {kind} open (descriptor {fd})"
         return "it maps shared memory" if self._meter.shares_memory(member.pid) else ""
+
+    def alone(self, member: Member, seconds: float) -> bool:
+        """Whether a session is its first process alone, or is so in that time: who has just ended is still seen for a moment."""
+        end = time.monotonic() + seconds
+        while (main := self._meter.process(member.pid)) is not None and not main.gone:
+            self._seen_until = 0.0
+            if len(self._with_company(member, main)) == 1:
+                return True
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.001)
+        return True
 
     def _settled(self, member: Member) -> Process | None:
         """A session's first process; a thread that was joined is still seen for a moment."""

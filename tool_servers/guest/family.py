@@ -162,15 +162,18 @@ class Family:
         if self._group:
             self._group.pace(Pace.USUAL)  # its last call may have left it behind all others
         grown = self.accounts.grow()
+        brancher = self._brancher(member)
         pipes = Pipes.make()
         try:
-            brancher = self._brancher(member)
             order = packed({"fork": self._born, "files": member.files})
             socket.send_fds(member.pipes.claim, [order], pipes.theirs)
             pipes.close_theirs()
             twin = self._add(self._new_walls(member, brancher, grown), member.bounds, pipes, member.generation + 1)
         except BaseException:
             pipes.close()  # which ends the new process
+            with contextlib.suppress(Broken):
+                _wait_claim(member, {"forked": self._born}, _FORK_S)
+            self.accounts.alone(member, _FORK_S)  # or the next fork would be refused for it
             raise
         try:
             socket.send_fds(twin.pipes.claim, [b"move"], twin.spaces)
