@@ -66,7 +66,7 @@ async def warm_start(arena: Arena, seed: int, tagged: bool, folder: Path) -> Non
     module, _, function = arena.teacher.partition(":")
     teacher = Teacher(getattr(import_module(module), function))
     sampler = Recipe(env=(arena.env,)).sampler
-    state = sampler.start([(arena.env.id, 1.0, arena.env.difficulty)])
+    state = sampler.start([(arena.env.id, 1.0, arena.shown or arena.env.difficulty)])
     problems = sampler.ask(state, arena.demonstrations, np.random.default_rng(child(seed, "demos")))
     seeded = [(problem, child(seed, "teacher", i)) for i, problem in enumerate(problems)]
     try:

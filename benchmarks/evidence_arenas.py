@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from turnwise.envs.search.fan_out import FanOut
 from turnwise.envs.search.lookup import Lookup
 from turnwise.envs.search.lookup_world import path_of
 from turnwise.trainers.recipe import EnvChoice
 
-__all__ = ["ARENAS", "METHODS", "Arena", "Method", "forgetful_action"]
+__all__ = ["ARENAS", "METHODS", "Arena", "Method", "careless_action", "forgetful_action"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Arena:
     teacher: str
     """"module:function" of `(env, rng) -> str`: whose episodes the warm-start imitates."""
     demonstrations: int
+    shown: tuple[int, ...] = ()
+    """Levels of the demonstrations, if others than the one that is played."""
     tokens: int
     """Sampled tokens of a run; it ends after the step that spends the last."""
     tool_calls: int
@@ -92,6 +95,37 @@ def _forgetful_plan(world: Mapping[str, Any], rng: np.random.Generator) -> tuple
     return (*way, str(rng.random()) if right and rng.random() < FORGETS else "")
 
 
+CARELESS, TIRED = 0.5, 0.3
+"""Chance per question to ask for another fact of the page than the one that is asked for; chance per episode to stop half-way."""
+
+
+def careless_action(env: FanOut, rng: np.random.Generator) -> str:
+    """The next action of a novice who asks one fact for each question, often the wrong one, and then says what it was told.
+
+    Now and then it stops half-way and guesses the rest. So few episodes get every part right, a wrong question shows only at the
+    end, and who imitates it has a guess at every turn. The plan is made at turn 0: a relation for each question, up to where it
+    stops.
+    """
+    world = env.task.metadata
+    pages: Mapping[str, Any] = world["pages"]
+    if env.turn == 0:
+        asked = len(world["questions"])
+        stop = int(rng.integers(1, asked)) if rng.random() < TIRED else asked
+        env.plan = tuple(_fact_asked(pages[q["start"]], q["relations"][0], rng) for q in world["questions"][:stop])
+    wanted = [(question["start"], relation) for question, relation in zip(world["questions"], env.plan, strict=False)]
+    for name, relation in wanted:
+        if (name, relation) not in env.asked:
+            return env.format.call("lookup", {"name": name, "fact": relation})
+    told = [pages[name]["facts"][relation] for name, relation in wanted]
+    guessed = rng.choice(list(pages), size=len(world["questions"]) - len(told))
+    return env.format.final(",".join([*told, *guessed]))
+
+
+def _fact_asked(page: Mapping[str, Any], right: str, rng: np.random.Generator) -> str:
+    others = [other for other in page["facts"] if other != right]
+    return others[int(rng.integers(len(others)))] if rng.random() < CARELESS else right
+
+
 ARENAS: dict[str, Arena] = {
     "lookup": Arena(
         env=EnvChoice(id="turnwise/Lookup-v0", difficulty=(2,), kwargs={"style": "terse", "instructions": False, "max_turns": 5}),
@@ -107,6 +141,18 @@ ARENAS: dict[str, Arena] = {
         tokens=120_000,
         tool_calls=12_000,
         episodes=64,
+    ),
+    "parts": Arena(
+        env=EnvChoice(
+            id="turnwise/FanOut-v0", difficulty=(3,), kwargs={"style": "terse", "instructions": False, "progress": 0.0}
+        ),
+        teacher="evidence_arenas:careless_action",
+        demonstrations=16_000,
+        shown=(1, 2, 3),
+        tokens=260_000,
+        tool_calls=16_000,
+        episodes=64,
+        max_new_tokens=40,
     ),
 }
 

@@ -3,8 +3,8 @@
     python benchmarks/information_gain.py --arena long --seeds 3      # writes benchmarks/results/information_gain.json
 
 The warm-started models of benchmarks/evidence.py play train tasks; nothing is trained. A turn's kind is what its look-up came to:
-the answer, another name on the way to it, or neither. How often a gain of the first two is above a gain of the last (ties count
-half) is the area under the ROC curve: 0.5 says nothing.
+the answer or a part of it, another name on the way to it, or neither. How often a gain of the first two is above a gain of the
+last (ties count half) is the area under the ROC curve: 0.5 says nothing.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ def by_kind(groups: Sequence[Group]) -> dict[str, list[float]]:
 
 def kind(task: Task, observation: str) -> str:
     """What a look-up came to, by the name that its result ends in."""
+    if "questions" in task.metadata:
+        return "answer" if observation in task.answer.split(",") else "off the way"
     path = path_of(task.metadata)
     name = observation.split()[-1] if observation.split() else ""
     name = task.metadata["pages"].get(name, {}).get("see", name)
@@ -101,7 +103,8 @@ def main() -> None:
             for name, values in kinds.items():
                 pooled[form][name] += values
     result = {**vars(arguments), "env": asdict(ARENAS[arguments.arena].env), "gains": {f: summary(k) for f, k in pooled.items()}}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    RESULT.write_text(json.dumps({**kept, arguments.arena: result}, indent=1) + "\n")
     print(json.dumps(result["gains"], indent=1))
 
 
