@@ -12,7 +12,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-__all__ = ["exact_match", "normalised", "token_f1"]
+from turnwise.envs.core import Transition
+
+__all__ = ["exact_match", "normalised", "paid_in_parts", "token_f1"]
 
 MAX_ANSWER = 1_000
 """Characters; a longer answer is wrong without being looked at."""
@@ -51,3 +53,12 @@ def _f1(said: str, right: str) -> float:
     ours, theirs = said.split(), right.split()
     shared = sum((Counter(ours) & Counter(theirs)).values())
     return 2 * shared / (len(ours) + len(theirs)) if shared else 0.0
+
+
+def paid_in_parts(share: float, parts: int, progress: float, what: str) -> Transition:
+    """The end of an episode whose answer has parts, called `what`, of which that share is right: `progress` of the reward is paid
+    for it, the rest for all of them."""
+    solved = share == 1.0
+    terms = {"answer": (1.0 - progress) * solved, "progress": progress * share}
+    text = "Correct." if solved else f"{round(share * parts)} of {parts} {what} are right."
+    return Transition(text, sum(terms.values()), terminated=True, outcome=share, terms=terms)

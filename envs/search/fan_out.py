@@ -30,6 +30,7 @@ from typing_extensions import Unpack, override
 
 from turnwise.envs.core import Transition
 from turnwise.envs.options import ToolOptions
+from turnwise.envs.search.answers import paid_in_parts
 from turnwise.envs.search.lookup import Lookup, Style, normal
 from turnwise.envs.search.lookup_world import Level, answer_of, build_worlds, description_of, question_of
 from turnwise.errors import ConfigError
@@ -96,11 +97,7 @@ class FanOut(Lookup):
 
     @override
     def _answer(self, answer: str) -> Transition:
-        share, parts = self.grade(answer), len(self.task.metadata["questions"])
-        solved = share == 1.0
-        terms = {"answer": (1.0 - self.progress) * solved, "progress": self.progress * share}
-        text = "Correct." if solved else f"{round(share * parts)} of {parts} parts are right."
-        return Transition(text, sum(terms.values()), terminated=True, outcome=share, terms=terms)
+        return paid_in_parts(self.grade(answer), len(self.task.metadata["questions"]), self.progress, "parts")
 
     @override
     def expert_action(self) -> str:

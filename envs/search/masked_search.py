@@ -39,7 +39,7 @@ from typing_extensions import Unpack, override
 from turnwise.envs.core import Split, Transition, seed_in
 from turnwise.envs.options import ToolOptions
 from turnwise.envs.question_files import id_in_split, stamp_of
-from turnwise.envs.search.answers import exact_match
+from turnwise.envs.search.answers import exact_match, paid_in_parts
 from turnwise.envs.search.cloze import Cloze, OwnPassages
 from turnwise.envs.search.page_env import PageEnv, index_of
 from turnwise.envs.search.passages import LEVELS, make_passage, passage_world
@@ -125,12 +125,7 @@ class MaskedSearch(PageEnv):
 
     @override
     def _answer(self, answer: str) -> Transition:
-        share = self.grade(answer)
-        solved = share == 1.0
-        terms = {"answer": (1.0 - self.progress) * solved, "progress": self.progress * share}
-        masks = len(self.task.metadata["spans"])
-        text = "Correct." if solved else f"{round(share * masks)} of {masks} masks are right."
-        return Transition(text, sum(terms.values()), terminated=True, outcome=share, terms=terms)
+        return paid_in_parts(self.grade(answer), len(self.task.metadata["spans"]), self.progress, "masks")
 
 
 def read_fills(answer: str, masks: int) -> dict[int, str]:
