@@ -104,6 +104,12 @@ def test_gigpo_a_state_that_nobody_else_saw_gets_the_episode_part_alone():
     assert per_turn(batch, GiGPO(weight=7.0)(batch)) == [[1, 1], [-1, -1]]
 
 
+def test_gigpo_a_lone_survivor_that_comes_back_to_a_state_gets_nothing():
+    """The mean over its own two visits would be no baseline: the later visit follows from the earlier one."""
+    batch = batch_of(visits(("ABA", [0, 0, 10])))
+    assert not GiGPO()(batch).any() and not GiGPO(leave_one_out=False)(batch).any()
+
+
 def test_gigpo_does_not_compare_a_forked_turn_with_itself():
     stem = make_trajectory(TASK, [0.0], observations=["A"]).leaf
     forks = [make_trajectory(TASK, [r], observations=["B"], after=stem) for r in (4.0, 0.0)]
@@ -315,6 +321,17 @@ def test_reinforce_pp_discounts_by_sampled_tokens_across_turns():
     x = torch.tensor(raw, dtype=torch.float64)
     expected = (x - x.mean()) / (x.var() + 1e-8).sqrt()
     assert ReinforcePP(gamma=0.5)(batch)[batch.mask].tolist() == pytest.approx(expected.tolist())
+
+
+def test_powers_of_a_discount_keep_the_precision_of_the_rewards():
+    """In float64: 0.9 is no power of two, and a power of whole numbers is float32 in torch."""
+    batch = batch_of(Group(TASK, (make_trajectory(TASK, [0.0, 1.0], tokens=[1, 2]),)))
+    x = torch.tensor([0.9**2, 0.9, 1.0], dtype=torch.float64)
+    expected = (x - x.mean()) / (x.var() + 1e-8).sqrt()
+    assert ReinforcePP(gamma=0.9)(batch)[batch.mask].tolist() == pytest.approx(expected.tolist(), abs=1e-12)
+    batch = stepped(([0, 0, 1], [0.2, 0.3, 0.7, 0.0]))
+    expected = [0.81 + 0.19 * (0.3 - 0.2), 0.9 + 0.1 * (0.7 - 0.3), 1.0]
+    assert per_turn(batch, DigiRL(lam=0.9)(batch))[0] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("baseline", ["batch", "group"])

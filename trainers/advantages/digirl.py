@@ -63,7 +63,7 @@ class DigiRL:
             advantage = (rise - self.margin + batch.returns_to_go(self.gamma) > 0).to(values)
         else:
             to_end = (batch.turns[:, None] - 1 - torch.arange(batch.rewards.shape[1], device=values.device)).clamp(min=0)
-            weight = self.lam**to_end
+            weight = self.lam ** to_end.to(values)  # of whole numbers the power would be float32
             final = (batch.rewards * last).sum(1, keepdim=True)
             advantage = weight * final + (1 - weight) * rise
         return batch.to_tokens(torch.where(batch.turn_mask & self._chosen(batch, values)[:, None], advantage, 0))

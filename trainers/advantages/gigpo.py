@@ -44,7 +44,8 @@ class GiGPO:
 
         Equal returns give A^E = 0; A^S is 0 where the discounted returns of the anchor group are equal.
         """
-        return batch.to_tokens(self._episode(batch) + self.weight * self._step(batch))
+        advantage = self._episode(batch) + self.weight * self._step(batch)
+        return batch.to_tokens(torch.where(batch.group_size()[:, None] > 1, advantage, 0))
 
     def _episode(self, batch: Batch) -> Tensor:
         returns, size = batch.returns, batch.group_size()

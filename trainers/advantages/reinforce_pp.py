@@ -54,11 +54,12 @@ class ReinforcePP:
         batch.check_whole("reinforce_pp")  # discounting counts the tokens of all turns
         sampled = (batch.turn >= 0).cumsum(1)
         end = torch.zeros_like(batch.node).scatter_reduce_(1, batch.turn.clamp(min=0), sampled * (batch.turn >= 0), "amax")
-        tokens = torch.diff(end.cummax(1).values, prepend=torch.zeros_like(end[:, :1]))
         rewards = batch.rewards * batch.turn_mask
+        ends = end.cummax(1).values.to(rewards)  # powers of whole numbers would be float32
+        tokens = torch.diff(ends, prepend=torch.zeros_like(ends[:, :1]))
         at_end, running = torch.zeros_like(rewards), torch.zeros_like(rewards[:, 0])
         for k in reversed(range(rewards.shape[1])):
             at_end[:, k] = rewards[:, k] + running
             running = self.gamma ** tokens[:, k] * at_end[:, k]
-        to_end = end.gather(1, batch.turn.clamp(min=0)) - sampled
+        to_end = ends.gather(1, batch.turn.clamp(min=0)) - sampled
         return self.gamma ** to_end.clamp(min=0) * batch.to_tokens(at_end)
