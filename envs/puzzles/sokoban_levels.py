@@ -20,9 +20,11 @@ from turnwise.errors import ConfigError
 
 __all__ = ["LENGTHS", "difficulty_of", "random_level"]
 
-LENGTHS = {1: (1, 4), 2: (5, 8), 3: (9, 12), 4: (13, 17), 5: (18, 10**9)}
-"""Difficulty -> the shortest and longest optimal solution, in moves. Disjoint, and every length has its difficulty."""
+LENGTHS = {1: (5, 7), 2: (8, 10), 3: (11, 13), 4: (14, 17), 5: (18, 10**9)}
+"""Difficulty -> the shortest and longest optimal solution, in moves. Fewer than five moves a fixed walk finds too often."""
 
+_LONG = 14
+"""Solutions of so many moves and more need room."""
 _LAYOUTS = 2**32
 """A layout is a pure function of its number. So many that two seeds hardly ever meet."""
 _LAYOUT_TRIES = 4_000
@@ -34,20 +36,21 @@ _POSITION_TRIES = 8
 
 
 def difficulty_of(length: int) -> int:
-    """The difficulty of a level whose shortest solution has that many moves."""
-    return next(level for level, (low, high) in LENGTHS.items() if low <= length <= high)
+    """The difficulty of a level whose shortest solution has that many moves; shorter ones than LENGTHS has are of the first."""
+    return next(level for level, (_, high) in LENGTHS.items() if length <= high)
 
 
 def random_level(
-    rng: np.random.Generator, size: int, boxes: int, difficulty: int, split: Split | None
+    rng: np.random.Generator, size: int, boxes: int, lengths: tuple[int, int], split: Split | None
 ) -> tuple[str, tuple[str, ...], str, int]:
-    """A level of that difficulty and split (None: either) as (id, rows, shortest solution as LURD, its length).
+    """A level whose shortest solution has lengths[0] to lengths[1] moves, of that split (None: either).
 
-    Raises ConfigError if no layout offers one, as with one box on a small board at the highest difficulty.
+    Comes as (id, rows, shortest solution as LURD, its length). Raises ConfigError if no layout offers one, as with one box on
+    a small board at the highest difficulty.
     """
-    low, high = LENGTHS[difficulty]
+    low, high = lengths
     for _ in range(_LAYOUT_TRIES):
-        floor, goals = _layout(size, boxes, int(rng.integers(_LAYOUTS)), roomy=difficulty >= 4)
+        floor, goals = _layout(size, boxes, int(rng.integers(_LAYOUTS)), roomy=low >= _LONG)
         table = pull_table(size, floor, goals)
         for board, length in _positions(rng, table, Board(size, size, floor, goals, 0, 0), low, high):
             rows = rows_of(board)
@@ -55,8 +58,8 @@ def random_level(
             if split is None or split_of(name) == split:
                 return name, rows, table.solution(board.boxes, board.man, length), length
     raise ConfigError(
-        f"Sokoban: no {split or ''} level of difficulty {difficulty} ({low} moves or more) among {_LAYOUT_TRIES} layouts of size "
-        f"{size} with boxes={boxes}. Ask for a lower difficulty, a larger size or more boxes."
+        f"Sokoban: no {split or ''} level of {low} moves or more among {_LAYOUT_TRIES} layouts of size "
+        f"{size} with boxes={boxes}. Ask for a lower difficulty, other lengths, a larger size or more boxes."
     )
 
 

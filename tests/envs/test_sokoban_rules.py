@@ -106,7 +106,7 @@ def test_lengths_are_optimal(difficulty):
     low, high = LENGTHS[difficulty]
     rng = np.random.default_rng(difficulty)
     for size, boxes in [(6, 1), (6, 2), (6, 2), (7, 2), (6, 3)]:
-        _, rows, lurd, length = random_level(rng, size, boxes, difficulty, None)
+        _, rows, lurd, length = random_level(rng, size, boxes, LENGTHS[difficulty], None)
         assert plain_length(rows) == length == len(lurd)
         assert low <= length <= high
         game = Reference(rows)
@@ -121,7 +121,7 @@ def test_the_forward_search_finds_the_same_lengths():
     rng = np.random.default_rng(1)
     for difficulty in range(1, 6):
         for size, boxes in [(6, 2), (8, 3), (8, 4)]:
-            _, rows, _, length = random_level(rng, size, boxes, difficulty, None)
+            _, rows, _, length = random_level(rng, size, boxes, LENGTHS[difficulty], None)
             lurd, finished = search(board_of(rows), 100_000)
             assert finished
             assert lurd is not None and len(lurd) == length
@@ -150,13 +150,13 @@ def test_a_truncated_table_is_right_as_far_as_it_goes():
 
 def test_masks_and_rows_are_inverse():
     for seed in range(20):
-        _, rows, _, _ = random_level(np.random.default_rng(seed), 8, 4, 3, None)
+        _, rows, _, _ = random_level(np.random.default_rng(seed), 8, 4, LENGTHS[3], None)
         assert rows_of(board_of(rows)) == rows
     assert steps_of(7) == (-7, 7, -1, 1)
 
 
 def test_every_length_has_one_difficulty():
-    assert [difficulty_of(n) for n in (1, 4, 5, 8, 9, 12, 13, 17, 18, 500)] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert [difficulty_of(n) for n in (1, 4, 7, 8, 10, 11, 13, 14, 17, 18, 500)] == [1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert len(LENGTHS) >= 5
 
 
@@ -170,7 +170,7 @@ def images(rows):
 def test_twins_share_an_id_and_others_do_not():
     names = set()
     for seed in range(200):
-        name, rows, _, _ = random_level(np.random.default_rng(seed), 7, 2, 3, None)
+        name, rows, _, _ = random_level(np.random.default_rng(seed), 7, 2, LENGTHS[3], None)
         assert {level_id(image) for image in images(rows)} == {name}
         thick = ["#" * (len(rows[0]) + 3), *("##" + row + "#" for row in rows)]
         assert level_id(thick) == name
@@ -220,4 +220,4 @@ def test_replies_that_are_not(reply, word):
 
 def test_no_level_of_that_length_is_an_error_with_the_mend():
     with pytest.raises(ConfigError, match="lower difficulty"):
-        random_level(np.random.default_rng(0), 6, 4, 1, "nowhere")  # pyright: ignore[reportArgumentType]
+        random_level(np.random.default_rng(0), 6, 4, LENGTHS[1], "nowhere")  # pyright: ignore[reportArgumentType]
