@@ -12,8 +12,8 @@ import gymnasium
 import numpy as np
 
 from turnwise.agents.chat import ChatTemplate
-from turnwise.agents.engine import Engine, Sampling
-from turnwise.errors import Unsupported
+from turnwise.agents.engine import Completion, Engine, Sampling, checked
+from turnwise.errors import EngineFailure, TurnwiseError, Unsupported
 from turnwise.types import Turn
 
 __all__ = ["Agent", "ExpertAgent", "ModelAgent", "Moment", "RandomAgent", "Reply"]
@@ -93,9 +93,17 @@ class ModelAgent:
             return None
         stops = self.sampling.stop_ids or self.template.stop_ids
         sampling = replace(self.sampling, seed=moment.seed, stop_ids=stops, max_tokens=min(self.sampling.max_tokens, room))
-        done = await self.engine.generate(prompt, sampling, moment.session)
+        done = await self._generated(prompt, sampling, moment.session)
         text = self.template.text(done.ids)
         return Reply(text, context, done.ids, done.logprobs, done.entropies, done.stop_reason, done.version, done.versions)
+
+    async def _generated(self, prompt: tuple[int, ...], sampling: Sampling, session: str) -> Completion:
+        try:
+            return checked(await self.engine.generate(prompt, sampling, session), sampling)
+        except TurnwiseError:
+            raise
+        except Exception as error:  # the boundary: an engine of somebody's own, a client of some provider
+            raise EngineFailure("crash", f"{type(error).__name__}: {error}"[:500]) from error
 
     def context(self, moment: Moment) -> tuple[int, ...]:
         """[C] the ids that the observation adds to the conversation."""

@@ -1,10 +1,15 @@
 """The seam to inference: token ids in; ids, log-probabilities and entropies out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Capabilities", "Completion", "Engine", "Load", "Sampling"]
+from turnwise.errors import EngineFailure
+
+__all__ = ["Capabilities", "Completion", "Engine", "Load", "Sampling", "checked"]
+
+_ROUNDING = 1e-4  # a certain token's log-probability, summed up in float32, may come out just above 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,30 @@ class Completion:
     """Of the weights; the lowest if they changed on the way."""
     versions: tuple[int, ...] = ()
     """[A] of the weights that each id was sampled with, where they changed on the way; else empty."""
+
+
+def checked(done: Completion, sampling: Sampling) -> Completion:
+    """A completion that can be trained on. Raises EngineFailure("nonsense") for any other: it costs the one episode, and never
+    reaches a batch, where a nan or a row that is one token short would spoil all of them."""
+    count = len(done.ids)
+    if not 1 <= count <= sampling.max_tokens:
+        raise _nonsense(f"{count} ids, expected 1 to {sampling.max_tokens}")
+    for name, given in (("log-probabilities", done.logprobs), ("entropies", done.entropies), ("versions", done.versions)):
+        if len(given) != count and (given or given is done.logprobs):
+            raise _nonsense(f"{count} ids and {len(given)} {name}")
+    if wrong := [p for p in done.logprobs if not -math.inf < p <= _ROUNDING]:
+        raise _nonsense(f"a log-probability of {wrong[0]}")
+    if not all(map(math.isfinite, done.entropies)):
+        raise _nonsense("an entropy that is not finite")
+    if done.stop_reason not in ("stop", "length"):
+        raise _nonsense(f"the stop reason {done.stop_reason!r}, expected 'stop' or 'length'")
+    if done.stop_reason == "stop" and done.ids[-1] not in sampling.stop_ids:
+        raise _nonsense(f"a reply that stopped by itself at {done.ids[-1]}, which is none of the stop ids")
+    return done
+
+
+def _nonsense(got: str) -> EngineFailure:
+    return EngineFailure("nonsense", f"the engine answered with {got}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

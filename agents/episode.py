@@ -130,10 +130,13 @@ class Episode:
 
         Where the environment cannot be copied, the twin has failed; this episode goes on.
         """
-        env, broken = Env(), None
+        env: Env = Env()
+        broken: BaseException | None = None
         try:
             env = fork(self.env)
-        except Exception as error:  # the boundary: copying is the environment's own code
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the boundary: copying is the environment's own code
             broken = error
         twin = Episode(self.agent, env, self.problem, seed=seed, limits=self.limits, renew=self._renew)
         twin.leaf, twin.stop, twin.failure = self.leaf, self.stop, self.failure
@@ -245,7 +248,7 @@ class Episode:
             return inner.task
         return Task(f"{self.problem.env_id}:{self.problem.seed}", self._observation, "", 0)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self.failure = failure_of(error)
         self._end(Stop.FAILED)
 

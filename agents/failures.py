@@ -37,9 +37,16 @@ def failure_of(error: BaseException) -> Failure:
         case InfraError():
             return Failure(error.kind, error.detail, Family.ENVIRONMENT)
         case TimeoutError():
-            return Failure("timeout", str(error) or "TimeoutError", Family.TIMEOUT)
+            return Failure("timeout", _words(error) or "TimeoutError", Family.TIMEOUT)
         case _:
-            return Failure("crash", f"{type(error).__name__}: {error}"[:500], Family.TASK)
+            return Failure("crash", f"{type(error).__name__}: {_words(error)}"[:500], Family.TASK)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # the boundary: how an exception speaks is somebody's code too
+        return "(it cannot say what)"
 
 
 async def call_env(call: Callable[[], T], *, inline: bool, deadline_s: float) -> T:
@@ -50,7 +57,9 @@ async def call_env(call: Callable[[], T], *, inline: bool, deadline_s: float) ->
     if inline:
         try:
             return call()
-        except (Exception, SystemExit) as error:  # the boundary: whatever somebody's environment raises is data here
+        except KeyboardInterrupt:
+            raise  # a person's: it strikes whatever runs on the main thread
+        except BaseException as error:  # the boundary: whatever else somebody's environment raises is data here
             raise Broken(failure_of(error)) from error
     handed_over = _in_thread(call)
     await asyncio.wait([handed_over], timeout=deadline_s)

@@ -14,7 +14,7 @@ from turnwise.agents.agent import Agent
 from turnwise.agents.episode import Episode, Limits, Problem
 from turnwise.agents.failures import Broken, call_env
 from turnwise.envs.registration import ids
-from turnwise.errors import ConfigError, InfraError, UnknownName
+from turnwise.errors import ConfigError, UnknownName, Unsupported
 from turnwise.types import Trajectory
 
 __all__ = ["Worlds", "first_error", "play_all"]
@@ -43,7 +43,8 @@ class Worlds:
     def take(self, env_id: str) -> Env:
         """An environment to reset. Raises UnknownName or ConfigError if there is no such id or it refuses its arguments.
 
-        One that cannot be made because its world is broken (no sandbox, no server) breaks at its reset, as a failure to count.
+        One that cannot be made because its world is broken (no sandbox, no server), or whose constructor raises something else,
+        breaks at its reset, as a failure to count.
         """
         if self._free[env_id]:
             return self._free[env_id].pop()
@@ -52,10 +53,12 @@ class Worlds:
             return self._make(env_id, disable_env_checker=True, **kwargs)
         except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound, gymnasium.error.VersionNotFound) as error:
             raise UnknownName("environment id", env_id, ids()) from error
-        except InfraError as error:
-            return _NeverMade(error)
-        except (TypeError, gymnasium.error.Error) as error:
+        except (ConfigError, Unsupported):
+            raise
+        except (TypeError, ValueError, gymnasium.error.Error) as error:
             raise ConfigError(f"{env_id}: cannot be made with {kwargs}: {error}") from error
+        except (Exception, SystemExit) as error:  # the boundary: a constructor is somebody's code too
+            return _NeverMade(error)
 
     async def give_back(self, env_id: str, env: Env, *, broken: bool) -> None:
         """Return an environment; a broken one is closed (with a deadline, errors swallowed: it is gone either way)."""
@@ -66,10 +69,10 @@ class Worlds:
             await call_env(env.close, inline=False, deadline_s=self._close_deadline_s)
 
     async def close(self) -> None:
-        """Close every environment in store."""
-        for env_id, envs in self._free.items():
-            while envs:
-                await self.give_back(env_id, envs.pop(), broken=True)
+        """Close every environment in store, all together: those that hang cost one deadline, and not one each."""
+        stored = [(env_id, env) for env_id, envs in self._free.items() for env in envs]
+        self._free.clear()
+        await asyncio.gather(*(self.give_back(env_id, env, broken=True) for env_id, env in stored))
 
     @asynccontextmanager
     async def episode(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> AsyncGenerator[Episode]:
@@ -104,7 +107,7 @@ class Worlds:
 class _NeverMade(gymnasium.Env[Any, Any]):
     """Stands in for an environment whose constructor found its world broken."""
 
-    def __init__(self, error: InfraError) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:

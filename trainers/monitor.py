@@ -18,7 +18,15 @@ from torch import Tensor
 from turnwise.trainers.batch import Batch
 from turnwise.types import Group, Stop, Trajectory, Turn
 
-__all__ = ["Thresholds", "advantage_metrics", "alarms", "group_metrics", "ratio_metrics", "staleness_metrics"]
+__all__ = [
+    "Thresholds",
+    "advantage_metrics",
+    "alarms",
+    "common_failures",
+    "group_metrics",
+    "ratio_metrics",
+    "staleness_metrics",
+]
 
 
 def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
@@ -56,6 +64,12 @@ def group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     kinds = Counter(t.failure.kind for t in trajectories if t.failure)
     failures = {f"failures/{kind}": float(n) for kind, n in sorted(kinds.items())}
     return metrics | _turn_metrics(groups, alive) | _term_metrics(groups, alive) | failures
+
+
+def common_failures(groups: Sequence[Group], most: int = 3) -> str:
+    """What broke most often, for a person."""
+    counts = Counter(f"{t.failure.kind}: {t.failure.detail}" for group in groups for t in group.trajectories if t.failure)
+    return "; ".join(f"{n} x {says}" for says, n in counts.most_common(most)) or "nothing broke"
 
 
 def staleness_metrics(groups: Sequence[Group], version: int) -> dict[str, float]:

@@ -131,8 +131,7 @@ class _Grower:
 
     async def close(self, *, broken: bool) -> None:
         """Close what is open: paused episodes; after a cancellation, forks whose task may not even have begun."""
-        while self._open:
-            await self._close(next(iter(self._open)), broken=broken)
+        await asyncio.gather(*(self._close(episode, broken=broken) for episode in list(self._open)))
 
     def grow(self, tasks: asyncio.TaskGroup, event: Event | None, episode: Episode | None) -> None:
         """Tell the strategy what happened (nothing, at the beginning) in an episode, and begin what it wishes then."""

@@ -18,7 +18,7 @@ from turnwise.trainers.ahead import Admitted, Ahead
 from turnwise.trainers.batch import collate
 from turnwise.trainers.engines.protocol import PolicyEngine
 from turnwise.trainers.learner import Learner
-from turnwise.trainers.monitor import advantage_metrics, group_metrics, staleness_metrics
+from turnwise.trainers.monitor import advantage_metrics, common_failures, group_metrics, staleness_metrics
 from turnwise.trainers.pool import RolloutPool
 from turnwise.trainers.recipe import Recipe
 from turnwise.trainers.rewards.protocol import Scene, State
@@ -89,7 +89,7 @@ async def train(
                 metrics, seconds = metrics | synced.metrics, synced.seconds
             elif barren >= PATIENCE:
                 few = f"no group had {recipe.min_survivors} survivors in {PATIENCE} steps"
-                raise InfraError("stalled", f"{few}; see the failures.")
+                raise InfraError("stalled", f"{few}; of late: {common_failures(groups)}.")
             yield Step(index, tuple(rolled), tuple(groups), metrics, seconds, sampler, states, ahead)
 
 

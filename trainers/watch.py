@@ -42,7 +42,8 @@ class Watch:
         it gives up. Every call of an environment has a deadline; an engine that hangs is found here."""
         self.warn_s, self.stall_s, self._clock, self._say = warn_s, stall_s, clock, say
         self._waits: dict[int, _Wait] = {}
-        self._idle = 0.0
+        self._idle = self._warned = 0.0
+        self._guards: list[object] = []
 
     @contextmanager
     def waiting(self, what: str, episode: Episode) -> Generator[None]:
@@ -53,7 +54,7 @@ class Watch:
             yield
         finally:
             del self._waits[key]
-            self._idle = 0.0
+            self._idle = self._warned = 0.0
 
     def report(self, most: int = 5) -> str:
         """Who waits, the longest first."""
@@ -65,16 +66,25 @@ class Watch:
     async def guard(self) -> None:
         """Runs until it is cancelled. Raises InfraError("stalled") that says what was waited for.
 
-        Time is counted by its own sleeps: while the program itself is busy with something else, nobody is late.
+        Time is counted by its own sleeps: while the program itself is busy with something else, nobody is late. Batches that are
+        rolled out together have a guard each; the first one counts.
         """
         look = min(self.warn_s, self.stall_s, 60.0) / _LOOKS
-        warned = 0.0
-        while True:
-            await asyncio.sleep(look)
-            self._idle += look
-            if self._idle >= self.stall_s:
-                raise InfraError("stalled", f"no rollout moved for {self.stall_s:g} s. Waiting for: {self.report()}.")
-            warned = warned if self._idle > warned else 0.0
-            if self._idle - warned >= self.warn_s:
-                warned = self._idle
-                self._say(f"no rollout moved for {self._idle:g} s; waiting for: {self.report()}")
+        me = object()
+        self._guards.append(me)
+        try:
+            while True:
+                await asyncio.sleep(look)
+                if self._guards[0] is me:
+                    self._late(look)
+        finally:
+            self._guards.remove(me)
+
+    def _late(self, seconds: float) -> None:
+        """Nothing moved for so much longer."""
+        self._idle += seconds
+        if self._idle >= self.stall_s:
+            raise InfraError("stalled", f"no rollout moved for {self.stall_s:g} s. Waiting for: {self.report()}.")
+        if self._idle - self._warned >= self.warn_s:
+            self._warned = self._idle
+            self._say(f"no rollout moved for {self._idle:g} s; waiting for: {self.report()}")

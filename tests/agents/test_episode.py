@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
@@ -16,14 +17,14 @@ from hypothesis import strategies as st
 
 from turnwise.agents.agent import ExpertAgent, ModelAgent, Moment, RandomAgent, Reply
 from turnwise.agents.chat import ChatTemplate
-from turnwise.agents.engine import Sampling
+from turnwise.agents.engine import Completion, Sampling
 from turnwise.agents.engines.scripted import ScriptedEngine, scripted_entropy, scripted_logprob
 from turnwise.agents.episode import Episode, Limits, Problem
 from turnwise.envs.core import Transition, TurnEnv
 from turnwise.envs.testing import ChaosEnv
 from turnwise.errors import ConfigError, EngineFailure, EnvFailure
 from turnwise.trainers.policies.scratch import Scratch
-from turnwise.types import Stop, Task, Trajectory, Turn
+from turnwise.types import Family, Stop, Task, Trajectory, Turn
 
 LIMITS = Limits(step_deadline_s=5.0)
 QUICK = Limits(step_deadline_s=0.05)
@@ -165,6 +166,37 @@ def test_an_env_that_is_no_turn_env_gets_plain_defaults():
     assert (turn.reward, dict(turn.reward_terms), turn.outcome, turn.valid) == (1.0, {"reward": 1.0}, 1.0, True)
     trajectory = play(Says("hello"), Outside())
     assert trajectory.task.prompt == "go" and trajectory.task.id == "test/Env-v0:7"
+
+
+class Odd(ScriptedEngine):
+    """An engine that breaks its promise at its second reply."""
+
+    def __init__(self, breaks: Callable[[Completion], Completion]) -> None:
+        super().__init__(random_replies)
+        self.breaks = breaks
+
+    async def generate(self, ids: Sequence[int], sampling: Sampling, session: str | None = None) -> Completion:
+        done = await super().generate(ids, sampling, session)
+        return self.breaks(done) if len(self.calls) == 2 else done
+
+
+def unreachable(done: Completion) -> Completion:
+    raise ConnectionError("nobody listens there")
+
+
+@pytest.mark.parametrize(
+    ("breaks", "kind"),
+    [
+        (lambda done: replace(done, logprobs=(math.nan,) * len(done.ids)), "nonsense"),
+        (lambda done: replace(done, ids=(*done.ids, 5)), "nonsense"),
+        (lambda done: None, "crash"),
+        (unreachable, "crash"),
+    ],
+)
+def test_an_engine_that_answers_nonsense_costs_the_episode(breaks: Any, kind: str):
+    trajectory = play(ModelAgent(Odd(breaks), TEMPLATE, Sampling(max_tokens=12)), Relay(max_turns=5))
+    assert trajectory.failure is not None and len(trajectory.turns) == 1
+    assert (trajectory.failure.kind, trajectory.failure.family) == (kind, Family.PROVIDER)
 
 
 def test_pictures_come_with_text():

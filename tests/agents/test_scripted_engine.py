@@ -1,10 +1,14 @@
 """The scripted engine keeps the engine protocol."""
 
 import asyncio
+import math
+import re
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from turnwise.agents.engine import Completion, Engine, Sampling
+from turnwise.agents.engine import Completion, Engine, Sampling, checked
 from turnwise.agents.engines.scripted import Call, ScriptedEngine, scripted_entropy, scripted_logprob
 from turnwise.errors import ConfigError, EngineFailure
 
@@ -63,3 +67,32 @@ def test_bad_prompts_and_empty_replies_are_errors():
 def test_the_context_window_ends_a_reply():
     done = generate(ScriptedEngine([[5, 5, 5, 5]], context_window=4), [1, 1], Sampling(max_tokens=9))
     assert (done.ids, done.stop_reason) == ((5, 5), "length")
+
+
+SOUND = Completion((5, 6, 2), (-0.1, -0.2, 0.0), (0.5, 0.5, 0.0), "stop", 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"ids": ()}, "0 ids, expected 1 to 4"),
+        ({"ids": (5,) * 5}, "5 ids, expected 1 to 4"),
+        ({"logprobs": (-0.1, -0.2)}, "3 ids and 2 log-probabilities"),
+        ({"logprobs": ()}, "3 ids and 0 log-probabilities"),
+        ({"entropies": (0.5,)}, "3 ids and 1 entropies"),
+        ({"versions": (3, 3, 3, 4)}, "3 ids and 4 versions"),
+        ({"logprobs": (-0.1, math.nan, 0.0)}, "a log-probability of nan"),
+        ({"logprobs": (-math.inf, -0.1, 0.0)}, "a log-probability of -inf"),
+        ({"logprobs": (-0.1, 0.2, 0.0)}, "a log-probability of 0.2"),
+        ({"entropies": (0.5, math.nan, 0.0)}, "an entropy that is not finite"),
+        ({"stop_reason": "abort"}, "the stop reason 'abort'"),
+        ({"ids": (5, 6, 7)}, "a reply that stopped by itself at 7"),
+    ],
+)
+def test_an_answer_that_is_none_is_the_engines_failure(change: dict[str, Any], says: str):
+    sampling = Sampling(max_tokens=4, stop_ids=(2,))
+    assert checked(SOUND, sampling) is SOUND
+    assert checked(cut := replace(SOUND, ids=(5, 6, 7), stop_reason="length", entropies=()), sampling) is cut
+    with pytest.raises(EngineFailure, match=re.escape(says)) as caught:
+        checked(replace(SOUND, **change), sampling)
+    assert caught.value.kind == "nonsense"

@@ -51,7 +51,7 @@ class Three(TurnEnv):
 class Broken(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Raises what it is told to at the step of that number (0: its reset), and never again after `times`."""
 
-    def __init__(self, at: int, error: Exception, counter: list[int], times: int = 1) -> None:
+    def __init__(self, at: int, error: BaseException, counter: list[int], times: int = 1) -> None:
         super().__init__(Three())
         self.at, self.error, self.counter, self.times = at, error, counter, times
         self.turn = 0
@@ -131,8 +131,26 @@ def test_forks_survive_a_broken_world_too():
     assert [len(list(g.nodes())) for g in broken] == [len(list(g.nodes())) for g in whole], "what was shared still is"
 
 
+class Dumb(Exception):
+    """Cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
 @pytest.mark.parametrize(
-    ("error", "family"), [(KeyError("theirs"), Family.TASK), (TimeoutError("late"), Family.TIMEOUT), (SystemExit(3), Family.TASK)]
+    ("error", "family"),
+    [
+        (KeyError("theirs"), Family.TASK),
+        (TimeoutError("late"), Family.TIMEOUT),
+        (SystemExit(3), Family.TASK),
+        (asyncio.CancelledError(), Family.TASK),
+        (GeneratorExit(), Family.TASK),
+        (MemoryError(), Family.TASK),
+        (RecursionError("deep"), Family.TASK),
+        (BaseExceptionGroup("both", [SystemExit(1), KeyboardInterrupt()]), Family.TASK),
+        (Dumb(), Family.TASK),
+    ],
 )
 def test_a_tasks_own_error_and_a_timeout_are_not(error: Any, family: Family):
     seen: list[int] = []
@@ -175,6 +193,26 @@ def test_a_provider_is_asked_again_for_the_same_reply():
     assert told(groups) == told(collect(lambda *_, **__: Three(), PLAIN, size=1))
     (gone, *_) = collect(lambda *_, **__: Three(), limits, agent=Flaky(3), size=1, count=1)
     assert gone.trajectories[0].failure == Failure("provider", "503", Family.PROVIDER)
+
+
+def test_a_constructor_that_raises_costs_the_episodes_that_wanted_it():
+    made: list[int] = []
+
+    def make(*_: Any, **__: Any) -> Any:
+        made.append(0)
+        if len(made) == 1:
+            raise OSError("no space left")
+        return Three()
+
+    (group,) = collect(make, PLAIN, count=1)
+    assert [t.failure for t in group.trajectories if t.failure] == [Failure("crash", "OSError: no space left", Family.TASK)]
+    assert len(group.survivors) == 3
+
+    def refuses(*_: Any, **__: Any) -> Any:
+        raise ValueError("levels are 1 to 3")
+
+    with pytest.raises(ConfigError, match="x/Three-v0: cannot be made with {}: levels are 1 to 3"):
+        collect(refuses, PLAIN)
 
 
 def test_an_environment_that_does_not_replay_is_not_trusted():
@@ -255,6 +293,51 @@ def test_the_watchdog_says_what_it_waits_for_and_then_gives_up():
     for text in (str(caught.value), *said):
         assert "x/Three-v0 three-" in text and "the engine's reply, for " in text and "and 3 more" in text
     assert said, "it warned before"
+
+
+def test_batches_that_are_rolled_out_together_are_not_late_any_sooner():
+    said: list[str] = []
+    watch = Watch(warn_s=0.25, stall_s=0.5, say=said.append)
+
+    async def go() -> float:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        guards = [asyncio.create_task(watch.guard()) for _ in range(4)]
+        done, others = await asyncio.wait(guards, return_when=asyncio.FIRST_COMPLETED)
+        assert {type(task.exception()) for task in done} == {InfraError}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        return clock() - started
+
+    assert asyncio.run(go()) > 0.49, "time is counted once, and not once a batch"
+    assert len(said) == 1
+
+
+def test_environments_that_hang_as_they_close_cost_one_deadline():
+    release = threading.Event()
+    closing: list[str] = []
+
+    class Stuck(Three):
+        def close(self) -> None:
+            closing.append(threading.current_thread().name)
+            release.wait()
+
+    async def go() -> None:
+        worlds = Worlds(make=lambda *_, **__: Stuck(), close_deadline_s=0.5)
+        for env in [worlds.take("x/Three-v0") for _ in range(40)]:
+            await worlds.give_back("x/Three-v0", env, broken=False)
+        began = asyncio.create_task(worlds.close())
+        while len(closing) < 40:  # all at once: one after the other they would need 20 s
+            assert not began.done()
+            await asyncio.sleep(0.01)
+        release.set()
+        await began
+
+    try:
+        asyncio.run(asyncio.wait_for(go(), 15))
+    finally:
+        release.set()
 
 
 def test_a_hung_environment_costs_its_deadline_and_not_the_run():
