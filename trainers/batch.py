@@ -7,6 +7,7 @@ token is not the policy's; nothing is inferred from values (a reward of 0 is a r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
@@ -188,10 +189,16 @@ class Batch:
 
 
 def collate(groups: Sequence[Group], pad_id: int = 0) -> Batch:
-    """Groups -> Batch. Trajectories without a single turn (failed at once) become rows of padding, marked failed."""
+    """Groups -> Batch. Trajectories without a single turn (failed at once) become rows of padding, marked failed.
+
+    Raises ShapeError without trajectories, ConfigError for a reward that is not finite.
+    """
     rows = [(g, t) for g, group in enumerate(groups) for t in group.trajectories]
     if not rows:
         raise ShapeError("collate: no trajectories; a batch needs at least one.")
+    for trajectory, k, reward in ((t, k, turn.reward) for _, t in rows for k, turn in enumerate(t.turns)):
+        if not math.isfinite(reward):
+            raise ConfigError(f"collate: the reward of turn {k} of task {trajectory.task.id!r} is {reward}; rewards are finite.")
     width = max(1, *(len(t.ids) for _, t in rows))
     depth = max(1, *(len(t.turns) for _, t in rows))
     names = sorted({name for _, t in rows for turn in t.turns for name in turn.reward_terms})

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["Critic", "ValueHead", "turn_starts"]
 
@@ -25,6 +26,10 @@ class Critic:
     lr: float = 3e-3
     steps: int = 20
     """Gradient steps per batch, over all turns of it."""
+
+    def __post_init__(self) -> None:
+        within("critic.lr", self.lr)
+        within("critic.steps", self.steps, 1)
 
 
 class ValueHead:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from turnwise.trainers.bounds import within
 from turnwise.trainers.layout import cut, whole
 
 __all__ = ["AdamW", "Muon", "MuonAdamW"]
@@ -23,6 +24,10 @@ class AdamW:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     """Gradients are scaled down to this global 2-norm."""
+
+    def __post_init__(self) -> None:
+        within("adamw.lr", self.lr)
+        within("adamw.max_grad_norm", self.max_grad_norm)
 
     def build(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         parameters = [p for p in model.parameters() if p.requires_grad]
@@ -43,6 +48,11 @@ class MuonAdamW:
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        within("muon.lr", self.lr)
+        within("muon.adam_lr", self.adam_lr)
+        within("muon.max_grad_norm", self.max_grad_norm)
 
     def build(self, model: nn.Module) -> list[torch.optim.Optimizer]:
         tables = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from turnwise.registry import names, resolve
 from turnwise.trainers import aggregates, optimizers, schedule
 from turnwise.trainers.advantages.grpo import GRPO
 from turnwise.trainers.advantages.protocol import Advantage
+from turnwise.trainers.bounds import numbers, within
 from turnwise.trainers.cluster.settings import Cluster
 from turnwise.trainers.corrections.protocol import Correction
 from turnwise.trainers.critic import Critic
@@ -145,39 +147,35 @@ class Recipe:
     probe: Probe = field(default_factory=Probe)
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: must be positive, got {getattr(self, name)}.")
-        if self.steps < 0:
-            raise ConfigError(f"steps: must not be negative, got {self.steps}.")
+        for name, (low, high) in _BOUNDS.items():
+            within(name, getattr(self, name), low, high)
         if not self.env:
             raise ConfigError("env: a recipe needs at least one environment.")
         for choice in self.env:
             if not 0 < choice.weight < float("inf"):
                 raise ConfigError(f"env.weight: must be above 0, got {choice.weight} for {choice.id}.")
-        if self.rollout.size < self.min_survivors:
-            size = self.rollout.size
-            raise ConfigError(
-                f"min_survivors: is {self.min_survivors}, but a group has only {size}; lower it, or raise rollout.size."
-            )
-        if self.temperature <= 0:
+        if (size := self.rollout.size) < self.min_survivors:
+            least = self.min_survivors
+            raise ConfigError(f"min_survivors: is {least}, but a group has only {size}; lower it, or raise rollout.size.")
+        if not self.temperature > 0:
             raise ConfigError(f"temperature: must be above 0 to explore, got {self.temperature}.")
         if self.packing not in ("rows", "tree"):
             raise UnknownName("packing", self.packing, ["rows", "tree"])
-        if getattr(self.advantage, "needs_values", False) and self.critic is None:
-            raise ConfigError(f"advantage: {type(self.advantage).__name__} needs values; add a [critic] table.")
+        name = type(self.advantage).__name__
         level = "token" if getattr(self.advantage, "needs_token_values", False) else "turn"
+        if getattr(self.advantage, "needs_values", False) and self.critic is None:
+            raise ConfigError(f"advantage: {name} needs values; add a [critic] table.")
         if self.critic is not None and self.critic.level != level:
-            name = type(self.advantage).__name__
-            raise ConfigError(
-                f'critic.level: is "{self.critic.level}", but {name} reads values per {level}; set it to "{level}".'
-            )
+            got = self.critic.level
+            raise ConfigError(f'critic.level: is "{got}", but {name} reads values per {level}; set it to "{level}".')
 
 
-_COUNTS = (
-    *("tasks_per_step", "epochs", "minibatches", "max_new_tokens", "max_turns", "min_survivors"),
-    *("concurrency", "max_tokens", "checkpoint_every"),
-)
+_COUNTS = ("tasks_per_step", "epochs", "minibatches", "max_new_tokens", "max_turns", "concurrency", "checkpoint_every")
+_SIZES = ("steps", "warmup", "kl", "max_context", "step_deadline_s", "stall_s", "threads")
+_BOUNDS = {name: (1.0, math.inf) for name in (*_COUNTS, "min_survivors", "max_tokens")} | {
+    **dict.fromkeys(_SIZES, (0.0, math.inf)),
+    "decay": (0.0, 1.0),
+}
 _PACKAGES = {
     "policy": "turnwise.trainers.policies",
     "sampler": "turnwise.trainers.samplers",
@@ -217,6 +215,7 @@ def loads(text: str, overrides: Sequence[str] = (), *, source: str = "recipe") -
     for override in overrides:
         _override(table, override)
     try:
+        numbers(table)
         return _recipe(table)
     except ConfigError as error:
         error.args = (f"{source}: {error}",)
@@ -337,7 +336,9 @@ def _validated(kind: type, value: Any, where: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join([where, *(str(part) for part in first["loc"])])
-        raise ConfigError(f"{path}: {first['msg']}, got {first['input']!r}.") from error
+        said = first.get("ctx", {}).get("error")
+        told = said if isinstance(said, ConfigError) else f"{first['msg']}, got {first['input']!r}."
+        raise ConfigError(f"{path}: {told}") from error
 
 
 def dump(recipe: Recipe) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from turnwise.agents.failures import failure_of
-from turnwise.errors import InfraError, UnknownName
+from turnwise.errors import ConfigError, InfraError, UnknownName
 from turnwise.trainers.rewards.protocol import LearningShaper, Scene, Shaper, State
 from turnwise.types import Failure, Group, Stop, Trajectory, Turn
 
@@ -44,7 +45,13 @@ async def shape(shapers: Sequence[Shaper], groups: Sequence[Group], states: Sequ
 
 
 def add_terms(groups: Sequence[Group], terms: Terms) -> list[Group]:
-    """The groups with these terms added to the turns' rewards; a term that a turn has already grows by as much."""
+    """The groups with these terms added to the turns' rewards; a term that a turn has already grows by as much.
+
+    Raises ConfigError for a term that is not finite: one nan would spoil every trajectory it is compared with.
+    """
+    for name, value in (item for new in terms.values() for item in new.items()):
+        if not math.isfinite(value):
+            raise ConfigError(f"reward term {name!r}: expected a finite number, got {value}; mend the shaper that adds it.")
     made: dict[Turn, Turn] = {}
     return [replace(g, trajectories=tuple(_with_terms(t, terms, made) for t in g.trajectories)) for g in groups]
 

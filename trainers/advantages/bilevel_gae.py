@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 from turnwise.trainers.comparison import whitened
 
 __all__ = ["BilevelGAE"]
@@ -38,6 +39,11 @@ class BilevelGAE:
     """Discount per token within a turn."""
     lam: float = 1.0
     whiten: bool = False
+
+    def __post_init__(self) -> None:
+        within("bilevel_gae.turn_gamma", self.turn_gamma, 0, 1)
+        within("bilevel_gae.gamma", self.gamma, 0, 1)
+        within("bilevel_gae.lam", self.lam, 0, 1)
 
     @property
     def couples_groups(self) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from turnwise.errors import ConfigError
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["DigiRL"]
 
@@ -48,6 +49,8 @@ class DigiRL:
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
             raise ConfigError(f"digirl.keep: expected a share in (0, 1], got {self.keep}.")
+        within("digirl.lam", self.lam, 0, 1)
+        within("digirl.gamma", self.gamma, 0, 1)
 
     @property
     def couples_groups(self) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 from turnwise.trainers.comparison import Cells, rounded, through_node
 
 __all__ = ["GiGPO"]
@@ -38,6 +39,11 @@ class GiGPO:
     """Divide by the spread."""
     eps: float = 1e-6
     """Added to the spread, in units of reward."""
+
+    def __post_init__(self) -> None:
+        within("gigpo.gamma", self.gamma, 0, 1)
+        within("gigpo.weight", self.weight)
+        within("gigpo.eps", self.eps)
 
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T] in units of reward (of spreads with `std`); 0 for a group of one.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["GRPO"]
 
@@ -25,6 +26,9 @@ class GRPO:
     """Divide by the group's spread."""
     eps: float = 1e-6
     """Added to the spread, in units of reward."""
+
+    def __post_init__(self) -> None:
+        within("grpo.eps", self.eps)
 
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T]; 0 for a group of one and for a group whose returns are equal up to rounding."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 from turnwise.trainers.comparison import Cells
 
 __all__ = ["IGPO"]
@@ -34,6 +35,9 @@ class IGPO:
     """Discount per turn."""
     together: bool = False
     """One mean and spread for all turns."""
+
+    def __post_init__(self) -> None:
+        within("igpo.gamma", self.gamma, 0, 1)
 
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T] in units of spreads; 0 for a group of one and for turn rewards that are equal up to rounding."""

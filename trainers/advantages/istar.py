@@ -9,6 +9,7 @@ from torch import Tensor
 
 from turnwise.errors import ConfigError
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 from turnwise.trainers.comparison import Cells
 
 __all__ = ["IStar"]
@@ -35,6 +36,10 @@ class IStar:
     """Divide by the spread in place of leave-one-out."""
     eps: float = 1e-6
     """Added to the spread, in units of reward."""
+
+    def __post_init__(self) -> None:
+        within("istar.weight", self.weight)
+        within("istar.eps", self.eps)
 
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T] in units of reward (of spreads with `std`); 0 for a group of one. Raises ConfigError without the term.

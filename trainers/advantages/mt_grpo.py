@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 from turnwise.trainers.comparison import Cells
 
 __all__ = ["MTGRPO"]
@@ -31,6 +32,10 @@ class MTGRPO:
     """Of the turn rewards (lambda in the paper)."""
     eps: float = 1e-4
     """Added to the spread, in units of reward."""
+
+    def __post_init__(self) -> None:
+        within("mt_grpo.weight", self.weight)
+        within("mt_grpo.eps", self.eps)
 
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T] in units of spreads; 0 for a group of one."""

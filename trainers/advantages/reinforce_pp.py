@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 from turnwise.trainers.comparison import whitened
 
 __all__ = ["ReinforcePP"]
@@ -31,6 +32,9 @@ class ReinforcePP:
     gamma: float = 1.0
     """Discount per token."""
     baseline: Literal["batch", "group"] = "batch"
+
+    def __post_init__(self) -> None:
+        within("reinforce_pp.gamma", self.gamma, 0, 1)
 
     @property
     def per_token(self) -> bool:

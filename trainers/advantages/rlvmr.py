@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 from turnwise.trainers.comparison import Cells
 
 __all__ = ["RLVMR"]
@@ -30,6 +31,9 @@ class RLVMR:
     alpha: float = 0.5
     """Weight of the outcome."""
     prefix: str = "meta_"
+
+    def __post_init__(self) -> None:
+        within("rlvmr.alpha", self.alpha, 0, 1)
 
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T] in units of spreads; 0 for a group of one."""

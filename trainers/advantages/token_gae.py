@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["TokenGAE"]
 
@@ -34,6 +35,10 @@ class TokenGAE:
     """Discount per sampled token."""
     lam: float = 0.95
     """0 trusts the critic (one token ahead), 1 trusts the return."""
+
+    def __post_init__(self) -> None:
+        within("token_gae.gamma", self.gamma, 0, 1)
+        within("token_gae.lam", self.lam, 0, 1)
 
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T] in units of reward. Raises ConfigError without token values."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 from turnwise.trainers.comparison import rounded, through_node
 
 __all__ = ["Tree"]
@@ -31,6 +32,9 @@ class Tree:
     credit: Literal["siblings", "hard", "soft"] = "siblings"
     eps: float = 1e-6
     """Added to the spread (hard, soft), in units of reward."""
+
+    def __post_init__(self) -> None:
+        within("tree.eps", self.eps)
 
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T] in units of reward (hard, soft: of the spread); 0 for a group of one and where leaves have equal returns."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["TRLOO"]
 
@@ -28,6 +29,9 @@ class TRLOO:
     """Discount per turn."""
     raw_singletons: bool = False
     """The paper's rule for turns that no other trajectory reached: no baseline at all."""
+
+    def __post_init__(self) -> None:
+        within("trloo.gamma", self.gamma, 0, 1)
 
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T] in units of reward; 0 for a group of one, and wherever all returns-to-go of a turn are equal."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from turnwise.errors import ConfigError
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["TurnGAE"]
 
@@ -32,6 +33,10 @@ class TurnGAE:
     """Discount per turn."""
     lam: float = 0.95
     """0 trusts the critic (one turn ahead), 1 trusts the return."""
+
+    def __post_init__(self) -> None:
+        within("turn_gae.gamma", self.gamma, 0, 1)
+        within("turn_gae.lam", self.lam, 0, 1)
 
     def __call__(self, batch: Batch) -> Tensor:
         """[B, T] in units of reward. Raises ConfigError without values, ShapeError if they are not [B, K + 1]."""

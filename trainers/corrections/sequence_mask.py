@@ -10,6 +10,7 @@ from torch import Tensor
 
 from turnwise.errors import ConfigError
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["SequenceMask"]
 
@@ -34,6 +35,7 @@ class SequenceMask:
     def __post_init__(self) -> None:
         if not 0 <= self.low <= 1 <= self.high:
             raise ConfigError(f"correction: expected 0 <= low <= 1 <= high, got low = {self.low}, high = {self.high}.")
+        within("sequence_mask.veto", self.veto)
 
     def __call__(self, logprobs: Tensor, batch: Batch) -> Tensor:
         """[B, T]. Raises ShapeError on a batch split into one row per turn."""

@@ -20,7 +20,7 @@ class TIS:
     """2 to 10 are in use."""
 
     def __post_init__(self) -> None:
-        if self.cap <= 0:
+        if not self.cap > 0:
             raise ConfigError(f"correction.cap: expected above 0, got {self.cap}.")
 
     def __call__(self, logprobs: Tensor, batch: Batch) -> Tensor:

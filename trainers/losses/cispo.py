@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["CISPO"]
 
@@ -23,6 +24,10 @@ class CISPO:
     clip_low: float = 1.0
     """1 is no lower bound."""
     clip_high: float = 4.0
+
+    def __post_init__(self) -> None:
+        within("cispo.clip_low", self.clip_low)
+        within("cispo.clip_high", self.clip_high)
 
     def __call__(self, logprobs: Tensor, advantages: Tensor, batch: Batch) -> Tensor:
         """[B, T]; its gradient in logp is -A * weight. The value itself says nothing about progress."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["ClipBalanced"]
 
@@ -26,6 +27,10 @@ class ClipBalanced:
 
     clip_low: float = 0.2
     clip_high: float = 0.28
+
+    def __post_init__(self) -> None:
+        within("clip_balanced.clip_low", self.clip_low, 0, 1)
+        within("clip_balanced.clip_high", self.clip_high)
 
     def __call__(self, logprobs: Tensor, advantages: Tensor, batch: Batch) -> Tensor:
         """[B, T]; 0 outside the mask."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["GSPO"]
 
@@ -27,6 +28,10 @@ class GSPO:
     level: Literal["trajectory", "turn"] = "trajectory"
     clip_low: float = 3e-4
     clip_high: float = 4e-4
+
+    def __post_init__(self) -> None:
+        within("gspo.clip_low", self.clip_low, 0, 1)
+        within("gspo.clip_high", self.clip_high)
 
     def __call__(self, logprobs: Tensor, advantages: Tensor, batch: Batch) -> Tensor:
         """[B, T]. Raises ShapeError for the level "trajectory" on a split batch."""

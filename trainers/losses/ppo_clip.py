@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 
 __all__ = ["PPOClip"]
 
@@ -25,6 +26,11 @@ class PPOClip:
     clip_high: float = 0.28
     dual_clip: float = 3.0
     """Bound of the ratio where A < 0; inf is off."""
+
+    def __post_init__(self) -> None:
+        within("ppo_clip.clip_low", self.clip_low, 0, 1)
+        within("ppo_clip.clip_high", self.clip_high)
+        within("ppo_clip.dual_clip", self.dual_clip, 1)
 
     def __call__(self, logprobs: Tensor, advantages: Tensor, batch: Batch) -> Tensor:
         """[B, T]"""

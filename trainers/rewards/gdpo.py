@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from turnwise.trainers.bounds import within
 from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.shaping import add_terms, check_names
 from turnwise.types import Group, Trajectory, Turn
@@ -35,6 +36,9 @@ class GDPO:
     """Added to the spreads, in units of each term."""
     batch: bool = True
     """Divide by the spread over the batch: the step's size no longer depends on how many terms there are."""
+
+    def __post_init__(self) -> None:
+        within("gdpo.eps", self.eps)
 
     async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
         """Raises UnknownName for a weight whose term no turn of the first step has."""

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Literal
 
 from turnwise.errors import ConfigError, InfraError
+from turnwise.trainers.bounds import within
 from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.shaping import add_terms, distinct_turns, failed
 from turnwise.types import Group, Turn
@@ -56,6 +57,9 @@ class InformationGain:
     """The smallest change of v that is a gain or a loss."""
     unanswerable: Literal["refuse", "skip"] = "refuse"
     """What to do with a task that has no answer: ConfigError, or no gain (for mixtures of environments)."""
+
+    def __post_init__(self) -> None:
+        within("information_gain.least", self.least)
 
     async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
         answerable = [group for group in groups if group.survivors and self._has_answer(group)]

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from turnwise.registry import resolve
+from turnwise.trainers.bounds import within
 from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.shaping import add_terms
 from turnwise.types import Group, Stop, Task, Trajectory, Turn
@@ -36,6 +37,9 @@ class Potential:
     gamma: float = 1.0
     """The discount of the estimator that follows."""
     truncated: Literal["ends", "continues"] = "ends"
+
+    def __post_init__(self) -> None:
+        within("potential.gamma", self.gamma, 0, 1)
 
     async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
         phi: Any = _progress if self.of == "outcome" else resolve("turnwise.trainers.rewards", self.of)

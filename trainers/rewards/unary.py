@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from turnwise.envs.actions import final_answer
+from turnwise.trainers.bounds import within
 from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.shaping import add_terms
 from turnwise.types import Group, Trajectory, Turn
@@ -28,6 +29,10 @@ class Unary:
 
     decay: float = 0.5
     repetition: float = 0.5
+
+    def __post_init__(self) -> None:
+        within("unary.decay", self.decay, 0, 1)
+        within("unary.repetition", self.repetition)
 
     async def __call__(self, groups: Sequence[Group], scene: Scene) -> list[Group]:
         terms: dict[Turn, dict[str, float]] = {}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from turnwise.trainers.batch import Batch
+from turnwise.trainers.bounds import within
 from turnwise.trainers.comparison import through_node
 
 __all__ = ["EMPG"]
@@ -35,6 +36,10 @@ class EMPG:
     zeta: float = 0.05
     """Weight of the bonus, in units of the advantages. 0.05 in ARLArena's code, 0.1 in another; the paper's is not known to
     us."""
+
+    def __post_init__(self) -> None:
+        within("empg.k", self.k)
+        within("empg.k_future", self.k_future)
 
     def __call__(self, batch: Batch, advantages: Tensor) -> Tensor:
         batch.check("empg", advantages=(advantages, "BT"))
