@@ -168,6 +168,7 @@ METHODS: dict[str, Method] = {
     "gigpo_ig": Method(recipe="gigpo", overrides=('rewards=[{name="information_gain", least=0.01}]',)),
     "tree_late": Method(recipe="quickstart", overrides=(*_TREE, "rollout.splits=[3, 5]")),
     "turn_gae": Method(recipe="odysseus", overrides=("transform=[]",)),
+    "turn_gae_bootstrap": Method(recipe="odysseus", overrides=("transform=[]", "advantage.bootstrap=true")),
     "turn_gae_ig": Method(recipe="odysseus", overrides=("transform=[]", 'rewards=["information_gain"]')),
     "rloo": Method(recipe="quickstart", overrides=("advantage=rloo",)),
     "trloo": Method(recipe="trloo"),

@@ -101,6 +101,13 @@ class Batch:
         self.check(where, token_values=(self.token_values, "BT"))
         return self.token_values.to(self.rewards)
 
+    def value_after(self, bootstrap: bool) -> Tensor:
+        """[B] `values` after the last turn where a limit cut the trajectory short, 0 where it terminated; or 0 for all."""
+        if self.values is None or not bootstrap:
+            return torch.zeros_like(self.rewards[:, 0])
+        after = self.values.to(self.rewards).gather(1, self.turns[:, None])[:, 0]
+        return torch.where(self.terminated, 0, after)
+
     def returns_to_go(self, gamma: float = 1.0) -> Tensor:
         """[B, K] G_k = r_k + gamma * G_{k+1}: what a trajectory collects from turn k on; 0 outside the turn mask."""
         rewards = self.rewards * self.turn_mask

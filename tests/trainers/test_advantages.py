@@ -166,6 +166,16 @@ def test_turn_gae_bootstraps_only_what_was_cut_short():
     assert estimator.targets(batch)[1].tolist() == pytest.approx([1.5, 3.0, 0.0])
 
 
+def test_turn_gae_without_bootstrap_is_worth_nothing_after_a_limit():
+    """A critic that thinks well of what no turn ever follows would teach a policy to let its turns run out."""
+    task = Task("a", "", "", 0)
+    group = Group(task, tuple(make_trajectory(task, [0.0, 1.0], stop=s) for s in (Stop.TERMINATED, Stop.TRUNCATED, Stop.TOKENS)))
+    batch = with_values(batch_of(group), *[[0.5, 0.25, 4.0]] * 3)
+    estimator = TurnGAE(gamma=0.5, lam=1.0, bootstrap=False)
+    assert per_turn(batch, estimator(batch)) == [pytest.approx([0.5 * 1 - 0.5, 1 - 0.25])] * 3
+    assert estimator.targets(batch).tolist() == [pytest.approx([0.5, 1.0])] * 3
+
+
 def test_turn_gae_with_lam_one_and_no_critic_is_the_return_to_go():
     batch = batch_of(make_group("a", [1.0, 2.0, 4.0], [8.0]))
     batch = replace(batch, values=torch.zeros(2, 4, dtype=torch.float64))

@@ -466,6 +466,7 @@ def test_bilevel_gae_bootstraps_only_what_was_cut_short():
     ended, cut = two_turns([0.0, 1.0]), two_turns([0.0, 1.0], stop=Stop.TRUNCATED)
     assert BilevelGAE().targets(ended)[ended.mask][-1] == pytest.approx(1.0)
     assert BilevelGAE().targets(cut)[cut.mask][-1] == pytest.approx(1.0 + 0.95 * 2.0)
+    assert BilevelGAE(bootstrap=False).targets(cut)[cut.mask][-1] == pytest.approx(1.0)
 
 
 def test_bilevel_gae_passes_the_reward_of_a_turn_without_tokens_on():
@@ -496,6 +497,7 @@ def test_token_gae_loses_no_reward_between_turns_and_bootstraps_what_was_cut_sho
         batch = valued(batch, [0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 2.0])
         got = TokenGAE(lam=1.0)(batch)[batch.mask].tolist()
         assert got == pytest.approx([5.5 + after, 5.5 + after, 4.0 + after])  # turn 1 said nothing: its 0.5 lies before it
+        assert TokenGAE(lam=1.0, bootstrap=False)(batch)[batch.mask].tolist() == pytest.approx([5.5, 5.5, 4.0])
 
 
 def test_critics_say_what_they_need():

@@ -23,8 +23,9 @@ class BilevelGAE:
     A_{t+1}, anew in each turn.
 
     V(t) is the critic's value before token t, `Batch.token_values` (`critic.level = "token"`). Where turns end is structure,
-    never a reward that is not 0: a turn that earned 0 is a turn. After a last turn that did not terminate, V of the
-    conversation's end counts (`Batch.values`). A turn without sampled tokens passes its reward on to the turn before.
+    never a reward that is not 0: a turn that earned 0 is a turn. After a last turn that was cut short, V of the
+    conversation's end counts (`Batch.values`), if `bootstrap`. A turn without sampled tokens passes its reward on to the turn
+    before.
 
     `whiten` (the release does) makes mean 0 and variance 1 of the whole batch's tokens, and **then groups move each other**. As
     with every critic, a group of one has advantages and equal returns need not give 0.
@@ -38,6 +39,8 @@ class BilevelGAE:
     gamma: float = 1.0
     """Discount per token within a turn."""
     lam: float = 1.0
+    bootstrap: bool = True
+    """False where the limit that cuts a trajectory short belongs to the task; see `turn_gae`."""
     whiten: bool = False
 
     def __post_init__(self) -> None:
@@ -78,8 +81,7 @@ class BilevelGAE:
     def _turn_targets(self, batch: Batch, values: Tensor, ends: Tensor) -> Tensor:
         """[B, K] U_k."""
         at_end = values.gather(1, ends.clamp(min=0))
-        after = batch.values if batch.values is not None else values.new_zeros(len(values), ends.shape[1] + 1)
-        following = after.to(values).gather(1, batch.turns[:, None])[:, 0] * ~batch.terminated
+        following = batch.value_after(self.bootstrap)
         running = torch.zeros_like(following)
         out, turns = torch.zeros_like(at_end), batch.turn_mask
         for k in reversed(range(ends.shape[1])):

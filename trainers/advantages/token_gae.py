@@ -21,7 +21,7 @@ class TokenGAE:
 
     A turn's reward lies on its last sampled token (of a turn without any, on the last one before it), so no observation token
     between turns can swallow it. V_t is the critic's value before token t, `Batch.token_values` (`critic.level = "token"`).
-    After the last token V counts only where the trajectory did not terminate (`Batch.values`).
+    After the last token V (`Batch.values`) counts only where a limit cut the trajectory short, and there if `bootstrap`.
 
     The baseline is the critic: a group of one has advantages, and equal returns need not give 0. gamma = 1 is the paper's, lam
     = 0.95 ours. Left out: whitening over the batch, which couples groups, and the KL term in the reward (see the recipe's
@@ -35,6 +35,8 @@ class TokenGAE:
     """Discount per sampled token."""
     lam: float = 0.95
     """0 trusts the critic (one token ahead), 1 trusts the return."""
+    bootstrap: bool = True
+    """False where the limit that cuts a trajectory short belongs to the task; see `turn_gae`."""
 
     def __post_init__(self) -> None:
         within("token_gae.gamma", self.gamma, 0, 1)
@@ -44,8 +46,7 @@ class TokenGAE:
         """[B, T] in units of reward. Raises ConfigError without token values."""
         batch.check_whole("token_gae")
         values, rewards, mask = batch.values_before_tokens("token_gae"), _on_last_tokens(batch), batch.mask
-        starts = batch.values if batch.values is not None else values.new_zeros(len(values), batch.rewards.shape[1] + 1)
-        following = starts.to(values).gather(1, batch.turns[:, None])[:, 0] * ~batch.terminated
+        following = batch.value_after(self.bootstrap)
         out, running = torch.zeros_like(values), torch.zeros_like(following)
         for t in reversed(range(values.shape[1])):
             delta = rewards[:, t] + self.gamma * following - values[:, t]

@@ -21,8 +21,8 @@ class TurnGAE:
 
     `batch.values` [B, K + 1]: column k is the critic's value of what the policy saw before turn k's first token; column
     `turns[b]` is its value of the conversation after the last turn, and columns beyond that are ignored. The value after the last
-    turn counts only where `batch.terminated` is False (a turn or token limit cut the trajectory short); a terminated trajectory
-    is worth 0 after its end.
+    turn counts only where `batch.terminated` is False (a turn or token limit cut the trajectory short), and there if `bootstrap`;
+    a terminated trajectory is worth 0 after its end.
 
     The baseline is the critic, not the group: a group of one has advantages here, and equal returns need not give 0.
     gamma and lam as the turn-level actor-critics use them (Turn-PPO, arXiv:2512.17008); no whitening, which would couple groups.
@@ -33,6 +33,10 @@ class TurnGAE:
     """Discount per turn."""
     lam: float = 0.95
     """0 trusts the critic (one turn ahead), 1 trusts the return."""
+    bootstrap: bool = True
+    """Whether the critic says what a trajectory is worth after it was cut short. False where the limit belongs to the task, as
+    the turn limits of our environments do: no target ever corrects that value, and a policy can learn to let its turns run out
+    for it (`turn_gae` on Lookup did, docs/evidence.md)."""
 
     def __post_init__(self) -> None:
         within("turn_gae.gamma", self.gamma, 0, 1)
@@ -50,7 +54,7 @@ class TurnGAE:
     def _per_turn(self, batch: Batch) -> Tensor:
         values, depth = _values(batch), batch.rewards.shape[1]
         last = torch.arange(depth, device=values.device) == batch.turns[:, None] - 1
-        worth_after = torch.where(last & batch.terminated[:, None], 0, values[:, 1:])
+        worth_after = torch.where(last, batch.value_after(self.bootstrap)[:, None], values[:, 1:])
         delta = torch.where(batch.turn_mask, batch.rewards + self.gamma * worth_after - values[:, :-1], 0)
         out, running = torch.zeros_like(delta), torch.zeros_like(delta[:, 0])
         for k in reversed(range(depth)):
