@@ -5,7 +5,7 @@ where it is, a hole ends the episode with nothing, the goal ends it with 1. `sli
 `success_rate` the move goes as wanted, else to either side of it, equally likely. Equal draws give equal moves in both.
 
 Levels are measured by the moves of a shortest way; the goal is never in the row or column of the start, so no single direction
-leads there:
+leads there. Each move counts towards the turn limit, twice the shortest way, so that fixed walks hardly ever arrive:
 
     level  board    moves of a shortest way
       1    5 x 5    4 and 5
@@ -82,9 +82,9 @@ class FrozenLake(Puzzle):
 
     @override
     def turns(self, task: Task) -> int:
-        """Twice the shortest way and 8; on slippery ice ten times it and 50."""
+        """Twice the shortest way; on slippery ice ten times it and 50."""
         length = int(task.metadata["length"])
-        return 10 * length + 50 if self.slippery else 2 * length + 8
+        return 10 * length + 50 if self.slippery else 2 * length
 
     @override
     def rules(self) -> str:
@@ -92,7 +92,7 @@ class FrozenLake(Puzzle):
         return (
             "Frozen lake: walk to the goal.\n@ you, G goal, _ ice, O hole. Falling into a hole ends the game.\n"
             f"Moves: up, down, left, right. A move over the edge does nothing.{slips}\n"
-            "Reply with one or several moves each turn, for example <answer>right down</answer>."
+            f"Reply with one or several moves each turn, for example <answer>right down</answer>.{self.allowance()}"
         )
 
     @override
@@ -120,7 +120,7 @@ class FrozenLake(Puzzle):
         moves = read_moves(action)
         if isinstance(moves, str):
             return self.refuse(moves)
-        for index in moves:
+        for index in self.in_turns(moves):
             self._at = self._next(self._at, self._slipped(index))
             if self._lake[self._at] in "GH":
                 break  # what follows in the reply is ignored

@@ -4,7 +4,8 @@ The maze is shown whole, as Sokoban's boards are: "#" is wall, "_" floor, and a 
 search, which makes long winding ways with one way between any two places (a perfect maze); then the share `braid` of its dead
 ends is opened, which makes loops, so that there is more than one way and keeping to a wall no longer leads everywhere.
 
-Levels are measured by the moves of a shortest way:
+Each move counts towards the turn limit, about twice the shortest way: a walk without aim hardly ever arrives in time. Levels are
+measured by the moves of a shortest way:
 
     level  rooms     moves of a shortest way
       1    4 x 4     8 to 14
@@ -98,8 +99,8 @@ class Maze(Puzzle):
 
     @override
     def turns(self, task: Task) -> int:
-        """Twice the shortest way and 8."""
-        return 2 * int(task.metadata["length"]) + 8
+        """Twice the shortest way and 8; ten times it and 8 where the way has to be found first."""
+        return (10 if self.sight else 2) * int(task.metadata["length"]) + 8
 
     @override
     def rules(self) -> str:
@@ -107,7 +108,7 @@ class Maze(Puzzle):
         return (
             "Maze: walk to the goal.\n# wall, _ floor, G goal, @ you.\n"
             f"Moves: up, down, left, right, one cell each. A move into a wall does nothing.{sight}\n"
-            "Reply with one or several moves each turn, for example <answer>right right down</answer>."
+            f"Reply with one or several moves each turn, for example <answer>right right down</answer>.{self.allowance()}"
         )
 
     @override
@@ -147,7 +148,7 @@ class Maze(Puzzle):
         moves = read_moves(action)
         if isinstance(moves, str):
             return self.refuse(moves)
-        steps, blocked = steps_of(self._width), 0
+        moves, steps, blocked = self.in_turns(moves), steps_of(self._width), 0
         for index in moves:
             to = self._at + steps[index]
             if self._walls[to] == "#":

@@ -10,7 +10,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium.error import ResetNeeded
@@ -26,6 +26,7 @@ from turnwise.types import Task
 
 __all__ = ["Puzzle", "answer_in", "task_id"]
 
+T = TypeVar("T")
 _SOLVED = {"solved": 1.0}
 
 
@@ -96,6 +97,21 @@ class Puzzle(TurnEnv):
         """The answer to moves that were played: the board, a note, and 1 if that solved it."""
         text = f"{self.board()}\n{note}" if note else self.board()
         return Transition(text, 1.0, True, 1.0, _SOLVED) if solved else Transition(text, terminated=lost)
+
+    def in_turns(self, moves: Sequence[T]) -> Sequence[T]:
+        """The moves of a reply that are still to be played: each counts as a turn, or one long walk would find what is easy.
+
+        Where the caller set `max_turns`, turns are counted and not moves.
+        """
+        if self._max_turns:
+            return moves
+        played = moves[: self._limit - self.turn + 1]
+        self._limit -= len(played) - 1
+        return played
+
+    def allowance(self) -> str:
+        """For the rules of a puzzle whose moves count: how many there are; "" where turns are counted."""
+        return "" if self._max_turns else f" You have {self._limit} moves."
 
     def need_episode(self) -> None:
         """Raises ResetNeeded where no episode is being played; for `expert_action`."""

@@ -6,13 +6,14 @@ Each probe plays the same tasks. An answer is tried bare and in the environment'
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
+from turnwise.envs.actions import final_answer
 from turnwise.envs.core import TurnEnv
-from turnwise.envs.testing.subject import Env, Policy, Subject, inner, opened, play, sampled_tasks
+from turnwise.envs.testing.subject import Env, Policy, Subject, expert, inner, opened, play, sampled_tasks
 from turnwise.envs.tool_env import ToolEnv
 from turnwise.seeds import child
 from turnwise.types import Task
@@ -28,6 +29,8 @@ CONSTANTS: tuple[str, ...] = (
 )
 """Answers that are right somewhere; the best of them must not pay here."""
 
+_RECITED, _SOLUTIONS, _WORDS = 2, 4, 100
+"""Levels whose solutions are recited, solutions of each, and words of a long reply."""
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _NAME = re.compile(r"\b[A-Z][a-z]+(?: [A-Z][a-z]+)*")
 _NUMBER = re.compile(r"-?\d+(?:[./]\d+)?")
@@ -54,7 +57,22 @@ def probe_rewards(subject: Subject) -> Mapping[str, float]:
     """Policy -> mean over the test tasks of what it earned, the larger of return and final outcome."""
     tasks = list(sampled_tasks(subject, max(1, subject.tasks // len(subject.levels)), "test"))
     with opened(subject) as env:
-        return {name: _mean(env, policy, tasks) for name, policy in probe_policies().items()}
+        policies = probe_policies() | _recitals(subject, env)
+        return {name: _mean(env, policy, tasks) for name, policy in policies.items()}
+
+
+def _recitals(subject: Subject, env: Env) -> dict[str, Policy]:
+    """What solved other tasks, over and over: reply by reply, and in long replies, where a reply may hold many moves."""
+    policies = dict[str, Policy]()
+    for level in subject.levels[:_RECITED]:
+        options = {"split": "train", "difficulty": level}
+        played = [play(env, expert, seed=seed, options=options, transcript=False) for seed in range(_SOLUTIONS)]
+        replies = [reply for episode in played for reply in episode.actions]
+        words = " ".join(final_answer(reply) or "" for reply in replies).split()
+        longer = [" ".join(words[start : start + _WORDS]) for start in range(0, len(words), _WORDS)]
+        policies[f"solutions of other tasks, level {level}"] = _cycle(replies)
+        policies[f"solutions of other tasks, level {level}, in long replies"] = _in_tags(_cycle(longer or [""]))
+    return policies
 
 
 def _mean(env: Env, policy: Policy, tasks: list[Task]) -> float:
@@ -64,6 +82,10 @@ def _mean(env: Env, policy: Policy, tasks: list[Task]) -> float:
 
 def _say(text: str) -> Policy:
     return lambda env, observation, turn: text
+
+
+def _cycle(replies: Sequence[str]) -> Policy:
+    return lambda env, observation, turn: replies[turn % len(replies)]
 
 
 def _echo(env: Env, observation: str, turn: int) -> str:

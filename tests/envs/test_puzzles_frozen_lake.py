@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from turnwise.envs.puzzles.frozen_lake import LEVELS, FrozenLake, lake_task
-from turnwise.envs.puzzles.sokoban_rules import DIRECTIONS
+from turnwise.envs.puzzles.sokoban_rules import DIRECTIONS, read_moves
 from turnwise.errors import ConfigError
 
 GYM = {"left": 0, "down": 1, "right": 2, "up": 3}
@@ -129,3 +129,18 @@ def test_the_picture_shows_every_cell() -> None:
     assert before.shape == (160, 160, 3) and before.dtype == np.uint8
     env.step(env.expert_action())
     assert (env.render() != before).any()
+
+
+def test_each_move_counts_towards_the_limit_and_fixed_walks_hardly_arrive() -> None:
+    env, arrived = FrozenLake(), 0
+    for walk in ("right down", "left up", "right", "up left", "uuulrrrddrdddlluluu"):
+        for seed in range(50):
+            first, _ = env.reset(seed=seed, options={"difficulty": seed % 5 + 1, "split": "test"})
+            limit, turns, over = env.turn_limit(env.task), 0, False
+            assert limit == 2 * env.task.metadata["length"] and f"You have {limit} moves." in first
+            while not over:
+                terminated, over, info = env.step(walk)[2:]
+                turns, over = turns + 1, over or terminated
+            assert terminated or turns == -(-limit // len(read_moves(walk)))
+            arrived += info["outcome"] == 1.0
+    assert arrived <= 0.05 * 5 * 50

@@ -101,3 +101,24 @@ def test_the_picture_is_the_board() -> None:
     assert image.shape == (9 * 32, 9 * 32, 3) and image.dtype == np.uint8
     env.step(env.expert_action())
     assert (env.render() != image).any()
+
+
+def test_each_move_counts_towards_the_limit() -> None:
+    """Else a walk without aim arrives: 100 random moves a reply solved seven mazes of ten."""
+    rng, env, arrived = np.random.default_rng(0), Maze(), 0
+    for seed in range(60):
+        first, _ = env.reset(seed=seed, options={"difficulty": seed % 5 + 1, "split": "test"})
+        limit, moves, over = env.turn_limit(env.task), 0, False
+        assert f"You have {limit} moves." in first
+        while not over:
+            _, _, terminated, truncated, _ = env.step(" ".join(rng.choice(["up", "down", "left", "right"], 7)))
+            moves, over = moves + 7, terminated or truncated
+            arrived += terminated
+        assert terminated or limit <= moves < limit + 7
+    assert arrived <= 3
+
+
+def test_turns_are_counted_where_they_are_limited() -> None:
+    env = Maze(max_turns=3)
+    assert "You have" not in env.reset(seed=0)[0]
+    assert [env.step("up down " * 50)[3] for _ in range(3)] == [False, False, True]
