@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from turnwise.tool_servers.guest.cgroups import Pace, find_groups
@@ -18,7 +20,7 @@ from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox, EmbeddedSess
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import Level, SessionSpec, Status
 
-SHARES = Path("/sys/fs/cgroup/cpu")
+SHARES, FREEZER = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup/freezer")
 BUSY = "while True: pass"
 
 pytestmark = pytest.mark.skipif(not os.access(SHARES, os.W_OK), reason="no groups that share the processor may be made here")
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.skipif(not os.access(SHARES, os.W_OK), reason="no group
 @contextmanager
 def crowd(weight: int) -> Generator[None]:
     """Beside the sessions of this process two busy processes for each core, which weigh so much together."""
-    (parent,) = SHARES.glob(f"turnwise-{os.getpid()}-*")
+    parent = next(path for path in SHARES.glob(f"turnwise-{os.getpid()}-*") if not path.name.endswith("-watch"))
     group = parent / "crowd"
     group.mkdir()
     (group / "cpu.shares").write_text(str(weight))
@@ -111,5 +113,48 @@ def test_the_order_of_paces() -> None:
             group.pace(pace)
             assert group.faster() is Pace.USUAL
     finally:
+        group.remove()
+        groups.remove()
+
+
+def test_who_watches_is_not_among_the_sessions() -> None:
+    """What sessions use up is charged to their folder; a supervisor below it would wait for its turn with them."""
+
+    async def run() -> None:
+        async with EmbeddedSandbox(level=Level.NAMESPACES) as sandbox:
+            await sandbox.open(SessionSpec("s"))
+            places = {p.name(): _place(p.pid) for p in psutil.Process().children(recursive=True)}
+            assert places["tw-supervisor"] == places["tw-zygote"] == f"{Path(places['tw-session']).parent}-watch"
+
+    asyncio.run(run())
+
+
+def _place(pid: int) -> str:
+    """Its group in the controller that shares the processor."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return next(path for _, controllers, path in (line.split(":", 2) for line in lines) if "cpu" in controllers.split(","))
+
+
+@pytest.mark.skipif(not os.access(FREEZER, os.W_OK), reason="nothing can be frozen here")
+def test_what_is_killed_is_doomed_before_it_is_gone() -> None:
+    """A killed process that has to wait in the kernel, here because it is frozen, runs no further; it is gone later."""
+    groups = find_groups(f"turnwise-{os.getpid()}-doom")
+    assert groups is not None
+    group, frozen = groups.group("s"), FREEZER / f"turnwise-{os.getpid()}-doom"
+    frozen.mkdir()
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", BUSY])
+    try:
+        group.add(process.pid)
+        (frozen / "cgroup.procs").write_text(str(process.pid))
+        (frozen / "freezer.state").write_text("FROZEN")
+        assert group.doom_all_but(0, 10.0)
+        assert not group.end_all_but(0, 0.1)
+        (frozen / "freezer.state").write_text("THAWED")
+        assert process.wait(10.0) == -signal.SIGKILL and group.end_all_but(0, 10.0)
+    finally:
+        (frozen / "freezer.state").write_text("THAWED")
+        process.kill()
+        process.wait()
+        _remove(frozen)
         group.remove()
         groups.remove()

@@ -209,14 +209,13 @@ class Accounts:
             return 0.0
 
     def end(self, member: Member) -> bool:
-        """Kill every process of a session; False if that did not come to an end."""
+        """Kill every process of a session; False if that did not come to an end. Where the kernel holds them together, none runs
+        any further from here on, and `bury` waits until they are gone."""
         self._seen_until = 0.0
         self._foreign.clear()
-        if self._group and not self.forked:
-            self._group.pace(Pace.FIRST)  # a killed process needs the processor once more to be gone
-            if (used := self._group.cpu_ms()) is not None:
-                member.total_ms = used
-                return self._group.end_all_but(self._init, _END_S)
+        if self._group and not self.forked and (used := self._group.cpu_ms()) is not None:
+            member.total_ms = used
+            return self._group.doom_all_but(self._init, _END_S)
         if self.forked and self._end_alone(member):
             return True
         processes = [p for p in self._meter.below(*self._roots()) if self._belongs(member, p)]
@@ -226,7 +225,7 @@ class Accounts:
         elif self._nursery:  # nobody in the family waits for it
             member.spent_ms += next((p.cpu_ms for p in processes if p.pid == member.pid), member.main_ms)
         if self._group and not self.forked:
-            return self._group.end_all_but(self._init, _END_S)
+            return self._group.doom_all_but(self._init, _END_S)
         with self._group.first() if self._group else contextlib.nullcontext():
             return self._meter.end_below(self._roots, _END_S, lambda p: self._belongs(member, p))
 
@@ -252,12 +251,11 @@ class Accounts:
         return 1 + self.helpers + len({member.pid, *(m.pid for m in self._members.values())} - {0})
 
     def bury(self) -> bool:
-        """Wait until those that have ended count no longer; False if that did not come to an end. What comes then starts behind
-        those who owe nothing, but before all calls of those who do."""
-        buried = not self._group or self.forked or self._group.buried(_END_S)
+        """Wait until those that have ended count no longer; False if that did not come to an end. They, and what comes then, go
+        behind those who owe nothing, but before all calls of those who do."""
         if self._group:
             self._group.pace(Pace.USUAL if self._credit_ms > 0 else Pace.LATE)
-        return buried
+        return not self._group or self.forked or self._group.end_all_but(self._init, _END_S)
 
     def why_not_fork(self, member: Member) -> str:
         """What of a session's process would not be copied, or would be shared with the copy; "" if there is nothing.

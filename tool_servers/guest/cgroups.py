@@ -1,13 +1,13 @@
 """Memory, process counts and share of the processor of a session held by the kernel, where we may make control groups.
 
 Version 1 and 2. In the `cpu` controller all sessions together weigh as much as one process of the server, and one session as much
-as another, however many processes it has. Before them all go those who watch, and a session that is being ended; behind them
-comes the fresh process of a session that owes time; and last, in time that nobody else wants, those whose call has used much
-already. Where there is no such controller the other two must do.
+as another, however many processes it has. Behind them comes a session that owes time while its processes are replaced; and last,
+in time that nobody else wants, those whose call has used much already. Those who watch are not among the sessions but beside
+them: whatever sessions use up makes no supervisor late. Where there is no such controller the other two must do.
 
-    <our own group, or one above it> / turnwise-<pid>-<start> / s<number>
-                                                              / watch
-                                                              / nursery
+    <our own group, or one above it> / turnwise-<pid>-<start>-<number> / s<number>
+                                                                       / nursery
+                                     / turnwise-<pid>-<start>-<number>-watch
 
 Found by doing: a group is made, a limit set, a process moved into it, the group removed.
 """
@@ -30,6 +30,9 @@ _COSTS = "cpuacct"
 _USED = {1: "cpuacct.usage", 2: "cpu.stat"}
 _WEIGHTS = {1: ("cpu.shares", ("2", "64", "1024", "262144")), 2: ("cpu.weight", ("1", "6", "100", "10000"))}
 """File, and for each pace the least it takes, a sixteenth of the kernel's default, that, and the most."""
+_WATCHERS = {1: "8192", 2: "800"}
+"""Of those who watch: eight processes of the server, for they work in short bursts. Not more, or the kernel's own threads, which
+free what dead processes leave, wait for them."""
 _IDLE = "cpu.idle"
 """Linux 5.15: whatever is not idle runs at once in the place of what is."""
 _WATCH, _NURSERY = "watch", "nursery"
@@ -164,18 +167,30 @@ class Group:
         finally:
             self.pace(was)
 
-    def end_all_but(self, kept: int, seconds: float) -> bool:
-        """SIGKILL to every process but one, until they have ended. False if some are left after that time."""
-        return _soon(lambda: not self._kill_all_but(kept), seconds)
+    def doom_all_but(self, kept: int, seconds: float) -> bool:
+        """SIGKILL to every process but one, until no other shows up: none of them runs any further, but to be gone may take them
+        long, for on the way they wait for locks that other sessions hold. False if there are still more after that time."""
+        doomed = set[int]()
 
-    def buried(self, seconds: float, left: int = 1) -> bool:
+        def no_more() -> bool:
+            found = self._kill_all_but(kept) - doomed
+            doomed.update(found)
+            return not found
+
+        return _soon(no_more, seconds)
+
+    def end_all_but(self, kept: int, seconds: float) -> bool:
+        """SIGKILL to every process but one, until they are gone and waited for. False if some are left after that time."""
+        return _soon(lambda: not self._kill_all_but(kept) and self.tasks() <= 1, seconds)
+
+    def buried(self, seconds: float, left: int) -> bool:
         """Wait until all but so many are waited for: until then the others count. False if more are left after that time."""
         return _soon(lambda: self.tasks() <= left, seconds)
 
-    def _kill_all_but(self, kept: int) -> list[int]:
+    def _kill_all_but(self, kept: int) -> set[int]:
         """Those that were there; who has ended is in the list no longer."""
         found = map(int, _read(self.groups.folders["pids"], f"{self.name}/cgroup.procs").split())
-        alive = [pid for pid in found if pid not in (0, kept)]
+        alive = set(found) - {0, kept}
         for pid in alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -224,23 +239,27 @@ class Groups:
 
     def watch(self) -> None:
         """From now on this process and its children go before all sessions: they are ours, and a time limit needs them."""
-        self._join(_WATCH, Pace.FIRST)
+        self._join(self._beside, _WATCHERS[self.version])
 
     def rear(self) -> None:
         """From now on this process goes as one session among all: it makes what sessions live in, and no time limit needs it."""
-        self._join(_NURSERY, Pace.USUAL)
+        self._join(_NURSERY, _WEIGHTS[self.version][1][Pace.USUAL])
 
-    def _join(self, name: str, pace: Pace) -> None:
+    @property
+    def _beside(self) -> str:
+        return f"../{self.name}-{_WATCH}"
+
+    def _join(self, name: str, weight: str) -> None:
         if (cpu := self.folders.get(_WELCOME)) is not None:
-            own = Group(Groups(self.version, self.name, {_WELCOME: cpu}), name)
             with contextlib.suppress(OSError):
                 os.mkdir(name, 0o755, dir_fd=cpu)
-                own.add(os.getpid())
-                own.pace(pace)
+                _write(cpu, f"{name}/cgroup.procs", str(os.getpid()))
+                _write(cpu, f"{name}/{_WEIGHTS[self.version][0]}", weight)
 
     def clear(self) -> None:
         """End what is in any of our groups, then remove them and the folder."""
-        for name in {entry.name for folder in set(self.folders.values()) for entry in os.scandir(folder) if entry.is_dir()}:
+        found = {entry.name for folder in set(self.folders.values()) for entry in os.scandir(folder) if entry.is_dir()}
+        for name in (*found, self._beside):
             group = Group(self, name)
             with contextlib.suppress(OSError):
                 for pid in _read(self.folders["pids"], f"{name}/cgroup.procs").split():
@@ -254,7 +273,7 @@ class Groups:
         if (cpu := self.folders.get(_WELCOME)) is not None:
             with contextlib.suppress(OSError):
                 _write(cpu, "../cgroup.procs", str(os.getpid()))  # back to where we came from
-            for name in (_WATCH, _NURSERY):
+            for name in (self._beside, _NURSERY):
                 with contextlib.suppress(OSError):
                     os.rmdir(name, dir_fd=cpu)
         for folder in set(self.folders.values()):

@@ -25,7 +25,10 @@ from turnwise.tool_servers.guest.verdicts import verdict_text
 __all__ = ["Supervisor"]
 
 _IDLE_TICK_S = 0.25
-_AGAIN_S, _BURIAL_S = 0.02, 0.001
+_AGAIN_S, _MOST_AGAIN_S = 0.02, 0.25
+"""Until a fresh process is tried again that was ended for memory: what those before it used in the kernel is not free yet, and
+each that is tried in vain uses more."""
+_BURIAL_S = 0.001
 _NEVER = 3600.0
 _GRACE_S, _MOST_GRACE_S = 0.1, 1.0
 _CHUNK = 1 << 16
@@ -205,7 +208,7 @@ class Supervisor:
         except EOFError:
             self._unwatch(member, member.pipes.claim.fileno())
             if starting and self._family.accounts.killed_for_memory(member):
-                time.sleep(_AGAIN_S)  # what the processes before it used in the kernel is not free yet
+                time.sleep(min(max(_AGAIN_S, time.monotonic() - member.since), _MOST_AGAIN_S))
                 self._spawn_anew(member, member.since)
             elif starting:
                 self._lost(member, "it ended before it was ready")
