@@ -3,8 +3,8 @@
     python benchmarks/attacks.py [--hostile 32] [--seconds 10] [--out benchmarks/results/attacks.json]
 
 Hostile sessions run endless loops, sleepers and forks with `wall_s` = 0.5, call after call, each after a fresh process. `over` is
-how long after its limit a call was ended and its processes gone, `late` how long after it the client has the result, the start of
-the fresh process before the call included. Four honest sessions make small calls all the while; their latency is compared with
+how long after its limit none of a call's processes could run any further, `late` how long after it the client has the result, the
+end of the last process and the start of the fresh one before the call included. Four honest sessions make small calls all the while; their latency is compared with
 that before. All depend on the number of cores, and on what else the machine does: with two, 32 loops share them.
 """
 
