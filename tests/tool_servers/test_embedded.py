@@ -427,6 +427,16 @@ def test_forks_are_equal_and_independent() -> None:
     in_session(test)
 
 
+def test_a_fork_has_files_that_lie_deeper_than_recursion_reaches() -> None:
+    async def test(cells: Cells) -> None:
+        await cells.value("import os\nfor _ in range(1200): os.mkdir('d'); os.chdir('d')\n_ = open('end', 'w').write('there')")
+        (twin,) = await cells.fork("b")
+        await cells.value("_ = open('end', 'w').write('changed')")
+        assert await twin.value("len(os.getcwd()), open('end').read()") == "(2405, 'there')"
+
+    in_session(test, Limits())
+
+
 @pytest.mark.parametrize(
     ("code", "why"),
     [

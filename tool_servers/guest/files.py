@@ -176,42 +176,68 @@ def _own(name: str, above: int) -> int:
 
 def clone(source: int, target: int) -> None:
     """Copy a tree between two open folders: links, holes, modes and times as they are. Sockets, devices and what is mounted from
-    elsewhere are left out; of what is there already, folders may be."""
-    _clone(source, target, {}, os.fstat(source).st_dev)
-
-
-def _clone(source: int, target: int, seen: dict[int, str], device: int, prefix: str = "", root: int = -1) -> None:
-    root = target if root < 0 else root
-    with os.scandir(source) as entries:
-        for entry in entries:
-            about = entry.stat(follow_symlinks=False)
-            name, kind = entry.name, stat.S_IFMT(about.st_mode)
-            if about.st_dev != device:
-                continue
-            if kind == stat.S_IFDIR:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, 0o700, dir_fd=target)
-                a, b = _folder(name, source), _folder(name, target)
-                try:
-                    _clone(a, b, seen, device, f"{prefix}{name}/", root)
-                finally:
-                    os.close(a)
-                    os.close(b)
-            elif kind == stat.S_IFLNK:
-                os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-                continue
-            elif kind == stat.S_IFIFO:
-                os.mkfifo(name, dir_fd=target)
-            elif kind == stat.S_IFREG and about.st_ino in seen:
-                os.link(seen[about.st_ino], name, src_dir_fd=root, dst_dir_fd=target)
-                continue
-            elif kind == stat.S_IFREG:
-                _clone_file(name, source, target, about.st_size)
-                seen[about.st_ino] = prefix + name
+    elsewhere are left out; of what is there already, folders may be. A tree may be deeper than descriptors and recursion reach.
+    Raises BadPath for a file with several names whose first lies deeper than a path can say."""
+    device, seen = os.fstat(source).st_dev, dict[int, str]()
+    here, there = os.dup(source), os.dup(target)
+    above, names = list[tuple[str, os.stat_result]](), [os.listdir(here)]
+    """Folders that we are in, without the first, and what is left to copy in each."""
+    try:
+        while names:
+            if names[-1]:
+                name = names[-1].pop()
+                about = os.stat(name, dir_fd=here, follow_symlinks=False)
+                if about.st_dev == device and stat.S_ISDIR(about.st_mode):
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, 0o700, dir_fd=there)
+                    here, there = _moved(here, name), _moved(there, name)
+                    above.append((name, about))
+                    names.append(os.listdir(here))
+                elif about.st_dev == device:
+                    path = "/".join([*(folder for folder, _ in above), name])
+                    _clone_entry(name, about, here, there, path, seen, target)
             else:
-                continue
-            os.chmod(name, stat.S_IMODE(about.st_mode), dir_fd=target)
-            os.utime(name, ns=(about.st_atime_ns, about.st_mtime_ns), dir_fd=target)
+                names.pop()
+                if above:
+                    here, there = _moved(here, ".."), _moved(there, "..")
+                    _dress(*above.pop(), there)
+    finally:
+        os.close(here)
+        os.close(there)
+
+
+def _moved(folder: int, name: str) -> int:
+    """From an open folder, which is closed, into another one."""
+    found = _folder(name, folder)
+    os.close(folder)
+    return found
+
+
+def _clone_entry(name: str, about: os.stat_result, here: int, there: int, path: str, seen: dict[int, str], top: int) -> None:
+    """What is no folder. `path`: below `top`; `seen`: the first one of each file that has several."""
+    kind = stat.S_IFMT(about.st_mode)
+    if kind == stat.S_IFLNK:
+        os.symlink(os.readlink(name, dir_fd=here), name, dir_fd=there)
+    elif kind == stat.S_IFIFO:
+        os.mkfifo(name, dir_fd=there)
+        _dress(name, about, there)
+    elif kind == stat.S_IFREG and about.st_ino in seen:
+        try:
+            os.link(seen[about.st_ino], name, src_dir_fd=top, dst_dir_fd=there)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise BadPath(f"{name!r}: one of its other names lies too deep to be copied; keep it less deep.") from None
+            raise
+    elif kind == stat.S_IFREG:
+        _clone_file(name, here, there, about.st_size)
+        _dress(name, about, there)
+        if about.st_nlink > 1:
+            seen[about.st_ino] = path
+
+
+def _dress(name: str, about: os.stat_result, folder: int) -> None:
+    os.chmod(name, stat.S_IMODE(about.st_mode), dir_fd=folder)
+    os.utime(name, ns=(about.st_atime_ns, about.st_mtime_ns), dir_fd=folder)
 
 
 def _folder(name: str, above: int) -> int:
