@@ -4,9 +4,10 @@ The vertices are parted into groups of four that are all joined to each other, a
 independent set takes at most one of each, so more cannot be. One vertex of each group is in the planted set; pairs of different
 groups are joined at random unless both are planted, half as often again where one of them is, so that planted vertices have as
 many neighbours as others. The value to beat is the best of taking whatever is not joined to those taken: in the order of the
-numbers, in 128 random orders, and again and again the vertex with fewest neighbours left. So luck finds the optimum seldom: a
-random set each turn earns about 0.1. Those orders are tried when a task is drawn, until one is found that they do not solve: some
-70 to 250 resets a CPU second. Levels are measured by the vertices of the optimum:
+numbers, in 128 random orders, and again and again the vertex with fewest neighbours left. So who does not read the graph earns
+nothing, and who reads it and takes in a new random order each turn, which is a search, about 0.08. Those orders are tried when a
+task is drawn, until one is found that they do not solve: some 70 to 250 resets a CPU second. Levels are measured by the vertices
+of the optimum:
 
     level  vertices  in the optimum
       1       40         10

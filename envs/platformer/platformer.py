@@ -20,6 +20,7 @@ by going right for ever. Wherever one stands there is a way on: only death ends 
       5       60       5     10; more than 100 decisions
 
 The expert searches button presses with the exact physics, from one safe place to the next, and finds its way from anywhere.
+A step plays its ticks one by one and draws the map anew: some 45,000 steps a CPU second at level 5.
 """
 
 from __future__ import annotations
