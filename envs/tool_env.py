@@ -153,6 +153,12 @@ class ToolEnv(TurnEnv):
         """The conversation so far."""
         return "\n".join(self._transcript)
 
+    def _share(self, option: str, value: float) -> float:
+        """An option that is a share. Raises ConfigError unless it is from 0 to 1."""
+        if not 0.0 <= value <= 1.0:
+            raise ConfigError(f"{type(self).__name__}: {option} must be from 0 to 1, got {value}.")
+        return float(value)
+
 
 def _shown(result: str) -> str:
     """A tool result as an observation: bounded, never empty, and text that can be encoded (no lone surrogates)."""

@@ -88,9 +88,7 @@ class RandomCalculation(ToolEnv):
         super().__init__(**options)
         if operations is not None and not 1 <= operations <= MAX_OPERATIONS:
             raise ConfigError(f"RandomCalculation: operations must be from 1 to {MAX_OPERATIONS}, got {operations}.")
-        if not 0.0 <= progress <= 1.0:
-            raise ConfigError(f"RandomCalculation: progress must be from 0 to 1, got {progress}.")
-        self.checked, self.progress = checked, float(progress)
+        self.checked, self.progress = checked, self._share("progress", progress)
         self._operations = operations
         self.left = 0
         """Operations of the last right expression."""

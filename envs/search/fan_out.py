@@ -33,7 +33,6 @@ from turnwise.envs.options import ToolOptions
 from turnwise.envs.search.answers import paid_in_parts
 from turnwise.envs.search.lookup import Lookup, Style, normal
 from turnwise.envs.search.lookup_world import Level, answer_of, build_worlds, description_of, question_of
-from turnwise.errors import ConfigError
 from turnwise.types import Task
 
 __all__ = ["FanOut"]
@@ -62,9 +61,7 @@ class FanOut(Lookup):
 
     def __init__(self, *, progress: float = 0.3, style: Style = "plain", **options: Unpack[ToolOptions]) -> None:
         super().__init__(style=style, **options)
-        if not 0.0 <= progress <= 1.0:
-            raise ConfigError(f"FanOut: progress must be from 0 to 1, got {progress}.")
-        self.progress = float(progress)
+        self.progress = self._share("progress", progress)
 
     @override
     def _id_of(self, seed: int, difficulty: int) -> str:

@@ -78,11 +78,9 @@ class MaskedSearch(PageEnv):
         **options: Unpack[ToolOptions],
     ) -> None:
         super().__init__(**options)
-        if not 0.0 <= progress <= 1.0:
-            raise ConfigError(f"MaskedSearch: progress must be from 0 to 1, got {progress}.")
         if corpus is None and cache is not None:
             raise ConfigError("MaskedSearch: cache is for documents of your own; give corpus=PATH too, or neither.")
-        self.progress = float(progress)
+        self.progress = self._share("progress", progress)
         self._own: tuple[OwnPassages, SearchIndex] | None = None
         if corpus is not None:
             self._own = _read_corpus(corpus, cache, stamp_of(corpus))
