@@ -151,6 +151,7 @@ def test_fault_1_igpo_finds_the_last_turn_by_structure_not_by_a_contiguous_mask(
     holes = tuple(make_trajectory(task, r, context=6, tokens=[3 + k for k in range(len(r))]) for r in GAINS)
     one, two = batch_of(Group(task, plain)), batch_of(Group(task, holes))
     assert per_turn(one, IGPO()(one)) == per_turn(two, IGPO()(two))
+    assert flat(per_turn(two, IGPO()(two))) == pytest.approx([1.995545, 2.367627, 0.999998, -1.995545, -0.999998], abs=2e-6)
     assert bool((IGPO()(two)[two.mask] != 0).all())
     check_uniform(two, IGPO()(two))
 

@@ -157,6 +157,7 @@ def test_the_rise_is_against_the_first_reply_of_the_same_trajectory():
     """Not against whatever was recorded under some index in an earlier batch (fault 4 of the public release)."""
     node = chain((1.0,), (9.0,), (5.0,))
     assert entropy_rise(node, reply(3.0), 20, 32) == pytest.approx(2.0 / math.log(32))
+    assert entropy_rise(chain((2.5,), (9.0,)), reply(3.0), 20, 32) == pytest.approx(0.5 / math.log(32))
     guided = chain((0.0,), (1.0,))
     guided = replace(guided, parent=replace(guided.path()[0], given=True))
     assert entropy_rise(guided, reply(3.0), 20, 32) == pytest.approx(2.0 / math.log(32)), "an expert's reply is nobody's doubt"
