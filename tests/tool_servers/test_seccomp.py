@@ -11,16 +11,18 @@ from turnwise.tool_servers.guest import seccomp
 from turnwise.tool_servers.guest.seccomp import ARCHITECTURES, Policy, program
 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
-LOOKED_INTO = {"clone", "clone3", "socket", "socketpair", "ioctl", "prlimit64", "setns"}
+LOOKED_INTO = {"clone", "clone3", "fadvise64", "socket", "socketpair", "ioctl", "prlimit64", "setns"}
 NAMESPACES = Policy(join=True)
 LANDLOCK = Policy(families=(), signals=False)
 CALLS = {
     "x86_64": {"read": 0, "openat": 257, "execve": 59, "clone": 56, "clone3": 435, "socket": 41, "socketpair": 53, "ioctl": 16,
                "prlimit64": 302, "setns": 308, "unshare": 272, "ptrace": 101, "kill": 62, "mount": 165, "bpf": 321,
-               "io_uring_setup": 425, "keyctl": 250, "userfaultfd": 323, "process_vm_readv": 310, "kexec_load": 246},
+               "io_uring_setup": 425, "keyctl": 250, "userfaultfd": 323, "process_vm_readv": 310, "kexec_load": 246, "sync": 162,
+               "syncfs": 306, "fadvise64": 221},
     "aarch64": {"read": 63, "openat": 56, "execve": 221, "clone": 220, "clone3": 435, "socket": 198, "socketpair": 199,
                 "ioctl": 29, "prlimit64": 261, "setns": 268, "unshare": 97, "ptrace": 117, "kill": 129, "mount": 40, "bpf": 280,
-                "io_uring_setup": 425, "keyctl": 219, "userfaultfd": 282, "process_vm_readv": 270, "kexec_load": 104},
+                "io_uring_setup": 425, "keyctl": 219, "userfaultfd": 282, "process_vm_readv": 270, "kexec_load": 104, "sync": 81,
+                "syncfs": 267, "fadvise64": 223},
 }  # fmt: skip
 
 
@@ -64,6 +66,8 @@ def test_verdicts(machine: str) -> None:
         "userfaultfd",
         "process_vm_readv",
         "kexec_load",
+        "sync",
+        "syncfs",
     ):
         assert of(name) == refused(errno.EPERM), name
     assert of("clone", 0x01200011) == ALLOW and of("clone", 0x003D0F00) == ALLOW
@@ -75,6 +79,7 @@ def test_verdicts(machine: str) -> None:
         assert of("socketpair", family) == (ALLOW if family == 1 else refused(errno.EAFNOSUPPORT))
     assert of("socket", (1 << 32) | 40) == refused(errno.EAFNOSUPPORT)
     assert of("ioctl", 0, 0x5412) == of("ioctl", 0, 0x541C) == refused(errno.EPERM) and of("ioctl", 0, 0x5401) == ALLOW
+    assert [of("fadvise64", 3, 0, 0, advice) for advice in range(6)] == [ALLOW] * 4 + [refused(errno.EPERM), ALLOW]
     assert of("prlimit64", 0, 6, 0) == ALLOW
     assert of("prlimit64", 0, 6, 1) == of("prlimit64", 0, 6, 1 << 32) == refused(errno.EPERM)
     assert of("setns", 3, 0x10000000) == of("setns", 3, 0x20000) == ALLOW

@@ -2,8 +2,8 @@
 
 Refused are calls that code in a session has no honest use for and that attacks begin with: new namespaces, mounts, other
 processes' memory, keys, BPF, io_uring, kernel modules, clocks, memory that no limit counts, news of who opens which file of the
-system. A call that is newer than this list answers "not implemented". Sockets only of the families given. A foreign instruction
-set (32 bit, x32) ends the process.
+system, orders to write out all that the machine holds or to forget what it has cached. A call that is newer than this list
+answers "not implemented". Sockets only of the families given. A foreign instruction set (32 bit, x32) ends the process.
 """
 
 import ctypes
@@ -27,6 +27,7 @@ _NEW_NAMESPACES = 0x7E020080
 """CLONE_NEW* of clone: time, mount, cgroup, uts, ipc, user, pid, net."""
 _NEWNS, _NEWUSER = 0x20000, 0x10000000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_DONTNEED = 4
 
 _EVERYWHERE = {
     "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428, "move_mount": 429, "fsopen": 430,
@@ -47,8 +48,8 @@ _REFUSED: Final = {
         "process_vm_readv": 310, "process_vm_writev": 311, "ptrace": 101, "query_module": 178, "quotactl": 179, "reboot": 169,
         "request_key": 249, "semctl": 66, "semget": 64, "semop": 65, "semtimedop": 220, "setdomainname": 171, "sethostname": 170,
         "setrlimit": 160, "settimeofday": 164, "shmat": 30, "shmctl": 31, "shmdt": 67, "shmget": 29, "swapoff": 168,
-        "swapon": 167, "sysfs": 139, "syslog": 103, "umount2": 166, "unshare": 272, "uselib": 134, "userfaultfd": 323,
-        "ustat": 136, "vhangup": 153, "vmsplice": 278,
+        "swapon": 167, "sync": 162, "syncfs": 306, "sysfs": 139, "syslog": 103, "umount2": 166, "unshare": 272, "uselib": 134,
+        "userfaultfd": 323, "ustat": 136, "vhangup": 153, "vmsplice": 278,
     },
     "aarch64": _EVERYWHERE | {
         "acct": 89, "add_key": 217, "adjtimex": 171, "bpf": 280, "chroot": 51, "clock_adjtime": 266, "clock_settime": 112,
@@ -61,15 +62,17 @@ _REFUSED: Final = {
         "pivot_root": 41, "process_vm_readv": 270, "process_vm_writev": 271, "ptrace": 117, "quotactl": 60, "reboot": 142,
         "request_key": 218, "semctl": 191, "semget": 190, "semop": 193, "semtimedop": 192, "setdomainname": 162,
         "sethostname": 161, "setrlimit": 164, "settimeofday": 170, "shmat": 196, "shmctl": 195, "shmdt": 197, "shmget": 194,
-        "swapoff": 225, "swapon": 224, "syslog": 116, "umount2": 39, "unshare": 97, "userfaultfd": 282, "vhangup": 58,
-        "vmsplice": 75,
+        "swapoff": 225, "swapon": 224, "sync": 81, "syncfs": 267, "syslog": 116, "umount2": 39, "unshare": 97,
+        "userfaultfd": 282, "vhangup": 58, "vmsplice": 75,
     },
 }  # fmt: skip
 _LOOKED_INTO: Final = {
-    "x86_64": {"clone": 56, "clone3": 435, "ioctl": 16, "prlimit64": 302, "setns": 308, "socket": 41, "socketpair": 53,
+    "x86_64": {"clone": 56, "clone3": 435, "fadvise64": 221, "ioctl": 16,
+               "prlimit64": 302, "setns": 308, "socket": 41, "socketpair": 53,
                "kill": 62, "tkill": 200, "tgkill": 234, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
                "pidfd_send_signal": 424},
-    "aarch64": {"clone": 220, "clone3": 435, "ioctl": 29, "prlimit64": 261, "setns": 268, "socket": 198, "socketpair": 199,
+    "aarch64": {"clone": 220, "clone3": 435, "fadvise64": 223, "ioctl": 29,
+                "prlimit64": 261, "setns": 268, "socket": 198, "socketpair": 199,
                 "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240,
                 "pidfd_send_signal": 424},
 }  # fmt: skip
@@ -125,6 +128,7 @@ def _calls_with_arguments(machine: str, policy: Policy) -> list[_Instruction]:
         *_on(number["clone"], _argument(0), (_JSET, 0, 1, _NEW_NAMESPACES & ~0xFF), _refuse(errno.EPERM), allow),
         *_on(number["socket"], _argument(0), *_one_of(policy.families, errno.EAFNOSUPPORT)),
         *_on(number["socketpair"], _argument(0), *_one_of((AF_UNIX,), errno.EAFNOSUPPORT)),
+        *_on(number["fadvise64"], _argument(3), (_JEQ, 0, 1, _DONTNEED), _refuse(errno.EPERM), allow),
         *_on(number["ioctl"], _argument(1), (_JEQ, 1, 0, _TIOCSTI), (_JEQ, 0, 1, _TIOCLINUX), _refuse(errno.EPERM), allow),
         *_on(number["prlimit64"], _argument(2), (_JEQ, 0, 2, 0), high, (_JEQ, 1, 0, 0), _refuse(errno.EPERM), allow),
     ]

@@ -220,6 +220,14 @@ attempt('nice', lambda: os.setpriority(os.PRIO_PROCESS, 0, -20))
 for policy in (os.SCHED_FIFO, os.SCHED_RR): attempt(f'scheduler {policy}', lambda: os.sched_setscheduler(0, policy, os.sched_param(1)))
 attempt('I/O', lambda: call(251 if X86 else 30, 1, 0, 1 << 13))""",
     ),
+    "the machine's disks": (
+        "have all that the machine holds written to its disks, and what it has cached of files that all read forgotten",
+        """
+library = next(line.split()[-1] for line in open('/proc/self/maps') if 'libc.so' in line) if os.path.exists('/proc/self/maps') else os.__file__
+fd = os.open(library, os.O_RDONLY)
+attempt('sync', lambda: call('sync')); attempt('syncfs', lambda: call('syncfs', fd))
+attempt('forget', lambda: os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)); os.close(fd)""",
+    ),
     "locked memory": (
         "lock memory that cannot be swapped",
         "import mmap\nm = mmap.mmap(-1, 32 << 20)\nattempt('mlockall', lambda: libc.mlockall(3) and 1 / 0)\nattempt('mlock', lambda: libc.mlock(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(m))), 32 << 20) and 1 / 0)",

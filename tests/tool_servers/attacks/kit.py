@@ -24,7 +24,7 @@ if X86:
         "process_vm_readv": 310, "process_vm_writev": 311, "ptrace": 101, "quotactl": 179, "reboot": 169, "request_key": 249,
         "semget": 64, "setdomainname": 171, "sethostname": 170, "setns": 308, "settimeofday": 164, "shmget": 29, "swapon": 167,
         "syslog": 103, "umount2": 166, "unshare": 272, "userfaultfd": 323, "vhangup": 153, "vmsplice": 278, "acct": 163,
-        "lookup_dcookie": 212, "modify_ldt": 154,
+        "lookup_dcookie": 212, "modify_ldt": 154, "sync": 162, "syncfs": 306,
     }  # fmt: skip
 else:
     NR = {
@@ -37,6 +37,7 @@ else:
         "process_vm_writev": 271, "ptrace": 117, "quotactl": 60, "reboot": 142, "request_key": 218, "semget": 190,
         "setdomainname": 162, "sethostname": 161, "setns": 268, "settimeofday": 170, "shmget": 194, "swapon": 224, "syslog": 116,
         "umount2": 39, "unshare": 97, "userfaultfd": 282, "vhangup": 58, "vmsplice": 75, "acct": 89, "lookup_dcookie": 18,
+        "sync": 81, "syncfs": 267,
     }  # fmt: skip
 
 
