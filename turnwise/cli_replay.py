@@ -18,9 +18,10 @@ REPLAY_EXAMPLES = (
     "  turnwise replay runs/quickstart --live             play all episodes again too (no clock may have had a part)"
 )
 AUDIT_EXAMPLES = (
-    "  turnwise audit runs/quickstart/trajectories.jsonl\n"
+    "  turnwise audit runs/quickstart\n"
     "  turnwise audit rollouts/step_3/rollouts.bin --format prime_rl\n"
-    "  turnwise audit dump.jsonl --stop-ids 151645"
+    "  turnwise audit dump.jsonl --stop-ids 151645\n"
+    "  turnwise audit dump.jsonl --model Qwen/Qwen3-0.6B --score    every log-probability against the model's"
 )
 
 
@@ -48,11 +49,17 @@ def run_replay(arguments: argparse.Namespace) -> int:
 
 
 def add_audit_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("dump", metavar="DUMP", type=Path, help="a file")
+    sub.add_argument("dump", metavar="DUMP", type=Path, help="a file, or a run's folder")
     sub.add_argument("--format", default="", metavar="NAME", help="turnwise, verl, trl or prime_rl (default: by what is in it)")
     sub.add_argument(
-        "--stop-ids", type=int, nargs="+", default=(), metavar="ID", help="ids that end a reply: the last of it must be one"
+        "--stop-ids", type=int, nargs="+", default=(), metavar="ID", help="ids that end a reply (default: found in the dump)"
     )
+    sub.add_argument(
+        "--model", default="", metavar="DIR", help="whose tokenizer wrote it: words, stops and vocabulary (default: the run's)"
+    )
+    sub.add_argument("--vocabulary", type=int, default=0, metavar="N", help="ids are below it (default: the model's)")
+    sub.add_argument("--score", action="store_true", help="compare log-probabilities with those of the model that sampled")
+    sub.add_argument("--temperature", type=float, default=1.0, metavar="T", help="at which it sampled, for --score (default: 1)")
     sub.add_argument("--most", type=int, default=20, metavar="N", help="findings to print (default: 20)")
 
 
@@ -62,6 +69,14 @@ def run_audit(arguments: argparse.Namespace) -> int:
     from turnwise.trainers.audit import audit  # noqa: PLC0415
 
     console = Console(highlight=False)
-    report = audit(arguments.dump, form=arguments.format, stop_ids=tuple(arguments.stop_ids))
+    report = audit(
+        arguments.dump,
+        form=arguments.format,
+        stop_ids=tuple(arguments.stop_ids),
+        vocabulary=arguments.vocabulary,
+        model=arguments.model,
+        score=arguments.score,
+        temperature=arguments.temperature,
+    )
     console.print(report.summary(arguments.most), markup=False, soft_wrap=True)
     return 0 if report.sound else 1
