@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,17 +45,35 @@ class Logbook:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl, less one that a crash cut off; a number that was not finite is nan."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-    return [{name: math.nan if value is None else value for name, value in line.items()} for line in lines]
+    lines: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True), 1):
+        if not line.endswith("\n"):
+            break
+        try:
+            given = json.loads(line)
+            lines.append({name: math.nan if value is None else value for name, value in given.items()} | {"step": given["step"]})
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}, line {number}: no metrics of a step; the file is damaged.") from error
+    return lines
+
+
+def _keep(path: Path, below: int) -> None:
+    """Cut a file behind the lines of earlier steps. What stays is never written again: a kill cannot lose it."""
+    whole = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n") or json.loads(line)["step"] >= below:
+                break
+            whole += len(line)
+    os.truncate(path, whole)
 
 
 class _Jsonl:
     def __init__(self, path: Path, keep_below: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [m for m in read_metrics(path) if m["step"] < keep_below] if path.is_file() else []
-        self._file = path.open("w", encoding="utf-8")
-        for line in kept:
-            self.write(line.pop("step"), line)
+        if path.is_file():
+            _keep(path, keep_below)
+        self._file = path.open("a", encoding="utf-8")
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         clean = {k: (v if math.isfinite(v) else None) for k, v in metrics.items()}

@@ -7,7 +7,6 @@ OUT/trajectories.jsonl  events.jsonl  results.json
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
@@ -25,9 +24,9 @@ from turnwise.agents.chat import ChatTemplate
 from turnwise.agents.report import page
 from turnwise.agents.store import TrajectoryWriter, read_groups
 from turnwise.agents.worlds import Worlds
-from turnwise.errors import ConfigError, LearnerFailure
+from turnwise.errors import LearnerFailure
 from turnwise.seeds import child
-from turnwise.trainers import checkpoint
+from turnwise.trainers import checkpoint, resuming
 from turnwise.trainers.cluster.fleet import launch
 from turnwise.trainers.cluster.learner import RayLearner, Settings
 from turnwise.trainers.cluster.resources import connected
@@ -105,7 +104,7 @@ async def run(
     """
     console = console or Console()
     started = time.perf_counter()
-    _prepare(out, resume, recipe)
+    resuming.prepare(out, resume, recipe)
     disable_progress_bar()  # transformers' own, which would cut through ours
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -126,13 +125,6 @@ async def run(
     (out / "trajectories.html").write_text(_page(live), encoding="utf-8")
     (out / "results.json").write_text(json.dumps({"points": [asdict(p) for p in live.points], "seconds": seconds}, indent=1))
     return result
-
-
-def _prepare(out: Path, resume: bool, recipe: Recipe) -> None:
-    if not resume and (out / "metrics.jsonl").exists():
-        raise ConfigError(f"{out}: a run is there already; choose another folder, or go on with it by --resume.")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "recipe.toml").write_text(dump(recipe), encoding="utf-8")
 
 
 # --- before RL ------------------------------------------------------------------------------------------------------
@@ -182,6 +174,11 @@ async def _resumed(
     recipe: Recipe, out: Path, console: Console, worlds: Worlds, parts: AsyncExitStack
 ) -> tuple[Live, checkpoint.State]:
     path = checkpoint.latest(out / "checkpoints")
+    state = checkpoint.read(path)
+    resuming.check_files(out, state)
+    for change in resuming.changes(recipe, state):
+        _warns(console)(f"resumed with another setting: {change}")
+    resuming.write_recipe(out, recipe)
     policy = recipe.policy
     if isinstance(policy, Scratch):
         policy = Pretrained(path=str(out / "base"), dtype=policy.dtype, device=policy.device)
@@ -281,8 +278,7 @@ async def _reinforce(
         learner.load_state_dict(state.learner)
         await live.engine.update_weights(live.model.state_dict(), learner.version)
         sampler = state.sampler
-        for name, size in state.extra["bytes"].items():
-            _cut(live.folder / name, size)
+        resuming.cut(live.folder, state)
     elif recipe.cluster.used:  # somebody may die before there is another checkpoint
         _save(live, learner, checkpoint.State(0, learner.state_dict(), sampler, _extra(live)))
     first = state.step if state else 0
@@ -357,9 +353,8 @@ async def _between(live: Live, learner: Learner, step: Step) -> None:
 
 def _extra(live: Live) -> dict[str, Any]:
     """The run's own part of a checkpoint."""
-    files = [live.folder / name for name in ("trajectories.jsonl", "events.jsonl")]
-    sizes = {file.name: file.stat().st_size if file.is_file() else 0 for file in files}
-    return {"points": [asdict(p) for p in live.points], "success": live.success, "bytes": sizes}
+    points = [asdict(p) for p in live.points]
+    return {"points": points, "success": live.success, "bytes": resuming.sizes(live.folder), "recipe": dump(live.recipe)}
 
 
 def _bring(live: Live, learner: Learner) -> None:
@@ -373,12 +368,6 @@ def _bring(live: Live, learner: Learner) -> None:
 def _save(live: Live, learner: Learner, state: checkpoint.State) -> None:
     _bring(live, learner)
     checkpoint.save(live.folder / "checkpoints", live.model, live.tokenizer, state)
-
-
-def _cut(path: Path, size: int) -> None:
-    """Drop what was written after the checkpoint: those steps are played again."""
-    if path.is_file() and path.stat().st_size > size:
-        os.truncate(path, size)
 
 
 def _note(step: Step) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import os
 import re
@@ -41,7 +42,7 @@ from turnwise.cli_replay import (
 from turnwise.cli_serve import EXAMPLES, HELP, add_arguments, run_serve
 from turnwise.envs.core import TurnEnv
 from turnwise.envs.registration import ids
-from turnwise.errors import ConfigError, TurnwiseError
+from turnwise.errors import ConfigError, InfraError, TurnwiseError
 
 if TYPE_CHECKING:
     from turnwise.trainers.recipe import Recipe
@@ -340,7 +341,12 @@ def run_train(arguments: argparse.Namespace) -> int:
     fresh = Path("runs") / f"{Path(arguments.recipe or 'run').stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     out: Path = arguments.resume or arguments.out or fresh
     console.print(f"[bold]turnwise[/] trains {', '.join(choice.id for choice in recipe.env)}; everything lands in {out}")
-    result = asyncio.run(run(recipe, out, resume=arguments.resume is not None, wandb=arguments.wandb, console=console))
+    try:
+        result = asyncio.run(run(recipe, out, resume=arguments.resume is not None, wandb=arguments.wandb, console=console))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InfraError("disk", f"{out}: {error.strerror}; make room and go on by --resume {out}") from error
     console.print(result.summary(), highlight=False)
     return 0
 
