@@ -10,6 +10,8 @@ from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 from turnwise.agents.engines.torch import TorchEngine
 from turnwise.errors import ConfigError, EngineFailure
 from turnwise.trainers.learner import LocalLearner, Update
+from turnwise.trainers.lora import with_adapters
+from turnwise.trainers.recipe import Lora
 from turnwise.trainers.sync import Probe, sync
 
 
@@ -79,8 +81,54 @@ def test_a_parameter_that_changes_on_one_side_is_named(
     assert caught.value.kind == "weights"
 
 
+NAMES = (
+    "embed_tokens",
+    "q_proj",
+    "v_proj",
+    "q_norm",
+    "up_proj",
+    "down_proj",
+    "input_layernorm",
+    "model.norm",
+    "lm_head",
+    "lora_B",
+)
+
+
+@pytest.mark.parametrize("part", NAMES)
+def test_a_thousandth_in_any_kind_of_layer_is_found_at_any_sync(tiny: PreTrainedModel, part: str) -> None:
+    """As recipes have it: no setting of the probe is touched, and the first sync is long over."""
+    model = with_adapters(tiny, Lora(rank=2, alpha=4), 0) if part == "lora_B" else tiny
+    learner = LocalLearner(model, Update())
+    engine = TorchEngine(copy.deepcopy(model))
+    for _ in range(2):
+        moved(learner)
+        asyncio.run(sync(engine, learner, Probe()))
+    name, parameter = next((n, p) for n, p in engine.model.named_parameters() if part in n)
+    refresh = engine.refresh
+
+    def disturbed(version: int) -> None:
+        with torch.no_grad():
+            parameter.view(-1)[-1] += 1e-3
+        refresh(version)
+
+    engine.refresh = disturbed  # type: ignore[method-assign]
+    moved(learner)
+    with pytest.raises(EngineFailure, match=name.replace(".", r"\.")):
+        asyncio.run(sync(engine, learner, Probe()))
+
+
+def test_large_weights_are_compared_now_and_then(tiny: PreTrainedModel) -> None:
+    large = {"w": torch.empty(2**24 + 1, device="meta")}
+    assert [v for v in range(1, 120) if Probe().due(large, v)] == [1, 51, 101]
+    assert all(Probe().due(tiny.state_dict(), v) and not Probe(tensors_every=0).due(large, v) for v in range(1, 9))
+    assert [v for v in range(1, 9) if Probe(tensors_every=3).due(large, v)] == [1, 4, 7]
+
+
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"probe\.tokens"):
         Probe(tokens=1)
     with pytest.raises(ConfigError, match=r"probe\.tolerance"):
         Probe(tolerance=0)
+    with pytest.raises(ConfigError, match=r"probe\.tensors_every"):
+        Probe(tensors_every=-1)
