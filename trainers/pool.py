@@ -13,6 +13,7 @@ from turnwise.agents.agent import Agent, ExpertAgent
 from turnwise.agents.episode import Episode, Limits, Problem
 from turnwise.agents.worlds import Worlds, first_error
 from turnwise.seeds import child
+from turnwise.trainers.bounds import within
 from turnwise.trainers.concurrency import Tuner
 from turnwise.trainers.gate import Gate
 from turnwise.trainers.recall import Replayed
@@ -40,6 +41,10 @@ class Budget:
     tokens: int = 0
     """Sampled by the policy."""
     tool_calls: int = 0
+
+    def __post_init__(self) -> None:
+        within("budget.tokens", self.tokens)
+        within("budget.tool_calls", self.tool_calls)
 
     def allows(self, spent: Spent) -> bool:
         return (not self.tokens or spent.tokens < self.tokens) and (not self.tool_calls or spent.tool_calls < self.tool_calls)

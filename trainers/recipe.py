@@ -44,42 +44,10 @@ from turnwise.trainers.samplers.uniform import Uniform
 from turnwise.trainers.schedule import LockStep, Schedule
 from turnwise.trainers.sft import SFT
 from turnwise.trainers.sync import Probe
+from turnwise.trainers.tables import EnvChoice, Evaluate, Lora
 from turnwise.trainers.transforms.protocol import Transform
 
 __all__ = ["EnvChoice", "Evaluate", "Lora", "Recipe", "dump", "load", "loads"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvChoice:
-    """One environment of the mixture."""
-
-    id: str
-    weight: float = 1.0
-    difficulty: tuple[int, ...] = ()
-    """Levels to train and evaluate on; () is the environment's default."""
-    kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
-    """For the environment's constructor."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluate:
-    """Success on held-out tasks."""
-
-    tasks: int = 256
-    """Test tasks before, between and after the stages; 0 never evaluates."""
-    every: int = 10
-    """Training steps between two points of the learning curve; 0 is none."""
-    curve_tasks: int = 64
-    """Test tasks of such a point."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lora:
-    """Low-rank adapters through peft (arXiv:2106.09685)."""
-
-    rank: int = 16
-    alpha: int = 32
-    targets: str = "all-linear"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +119,6 @@ class Recipe:
             within(name, getattr(self, name), low, high)
         if not self.env:
             raise ConfigError("env: a recipe needs at least one environment.")
-        for choice in self.env:
-            if not 0 < choice.weight < float("inf"):
-                raise ConfigError(f"env.weight: must be above 0, got {choice.weight} for {choice.id}.")
         if (size := self.rollout.size) < self.min_survivors:
             least = self.min_survivors
             raise ConfigError(f"min_survivors: is {least}, but a group has only {size}; lower it, or raise rollout.size.")
@@ -161,6 +126,9 @@ class Recipe:
             raise ConfigError(f"temperature: must be above 0 to explore, got {self.temperature}.")
         if self.packing not in ("rows", "tree"):
             raise UnknownName("packing", self.packing, ["rows", "tree"])
+        if self.cluster.used and getattr(self.engine, "servers", ()) and (self.cluster.engines or self.cluster.workers) > 1:
+            got = f"cluster.engines = {self.cluster.engines}, cluster.workers = {self.cluster.workers}"
+            raise ConfigError(f"engine.servers: one actor gives the servers their weights; got {got}; set cluster.engines = 1.")
         name = type(self.advantage).__name__
         level = "token" if getattr(self.advantage, "needs_token_values", False) else "turn"
         if getattr(self.advantage, "needs_values", False) and self.critic is None:
@@ -171,9 +139,10 @@ class Recipe:
 
 
 _COUNTS = ("tasks_per_step", "epochs", "minibatches", "max_new_tokens", "max_turns", "concurrency", "checkpoint_every")
-_SIZES = ("steps", "warmup", "kl", "max_context", "step_deadline_s", "stall_s", "threads")
+_SIZES = ("steps", "warmup", "kl", "max_context", "threads")
 _BOUNDS = {name: (1.0, math.inf) for name in (*_COUNTS, "min_survivors", "max_tokens")} | {
     **dict.fromkeys(_SIZES, (0.0, math.inf)),
+    **dict.fromkeys(("step_deadline_s", "stall_s"), (0.001, math.inf)),
     "decay": (0.0, 1.0),
 }
 _PACKAGES = {
@@ -212,7 +181,7 @@ def loads(text: str, overrides: Sequence[str] = (), *, source: str = "recipe") -
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: not valid TOML: {error}.") from error
-    for override in overrides:
+    for override in sorted(overrides, key=_names_no_method):  # another method first: it drops what the old one was given
         _override(table, override)
     try:
         numbers(table)
@@ -220,6 +189,11 @@ def loads(text: str, overrides: Sequence[str] = (), *, source: str = "recipe") -
     except ConfigError as error:
         error.args = (f"{source}: {error}",)
         raise
+
+
+def _names_no_method(override: str) -> bool:
+    slot, _, rest = override.partition("=")[0].strip().partition(".")
+    return slot not in _PACKAGES.keys() | _MODULES.keys() or rest not in ("", "name")
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -325,9 +299,18 @@ def _record(cls: type, table: Any, where: str) -> Any:
     known = [f.name for f in dataclasses.fields(cls)]
     for key in table:
         if key not in known:
-            raise UnknownName(f"key of {where} ({cls.__name__})", key, known)
+            raise UnknownName(f"key of {where} ({cls.__name__}{_others_with(where, key)})", key, known)
     inner = {key: _named(key, value, _default(cls, key)) for key, value in table.items() if key in _MODULES}
     return _validated(cls, table | inner, where)
+
+
+def _others_with(slot: str, key: str) -> str:
+    """Methods of a slot that do have the key, for who forgot to choose one of them."""
+    module = _MODULES.get(slot)
+    others = (
+        (_snake(n) for n in module.__all__ if key in getattr(getattr(module, n), "__dataclass_fields__", ())) if module else ()
+    )
+    return "".join(f'; name = "{other}" has it' for other in others)
 
 
 def _validated(kind: type, value: Any, where: str) -> Any:

@@ -211,7 +211,7 @@ def test_a_constructor_that_raises_costs_the_episodes_that_wanted_it():
     def refuses(*_: Any, **__: Any) -> Any:
         raise ValueError("levels are 1 to 3")
 
-    with pytest.raises(ConfigError, match="x/Three-v0: cannot be made with {}: levels are 1 to 3"):
+    with pytest.raises(ConfigError, match="x/Three-v0: cannot be made with"):
         collect(refuses, PLAIN)
 
 

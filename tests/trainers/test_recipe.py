@@ -362,3 +362,43 @@ def test_recipes_are_values():
         one.steps = 3  # type: ignore[misc]
     assert Recipe(env=one.env).advantage == GRPO() and Recipe(env=one.env).aggregate == TokenMean()
     assert Recipe(env=one.env).policy == Scratch() and Recipe(env=one.env).rollout == Independent()
+
+
+AHEAD = "schedule=asynchronous"
+ON_RAY = "cluster.address=auto"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["schedule.eta=2"], "no key of schedule (LockStep; name = \"asynchronous\" has it) is called 'eta'"),
+        ([AHEAD, "schedule.eta=-1"], "schedule.eta: must not be negative, got -1"),
+        (["schedule.eta=-1", AHEAD], "schedule.eta: must not be negative, got -1"),  # the order of overrides drops nothing
+        ([AHEAD, "schedule.learner=thred"], "schedule.learner: Input should be 'thread' or 'ticks', got 'thred'"),
+        (["engine.cache_tokens=-1"], "engine.cache_tokens: expected at least 0, got -1"),
+        (["engine=vllm", "engine.max_num_seqs=0"], "engine.max_num_seqs: expected at least 1, got 0"),
+        (["engine=vllm", "engine.entropy_tokens=0"], "engine.entropy_tokens: expected at least 1, got 0"),
+        (["engine=vllm", 'engine.servers=["10.0.0.1:8000"]'], "expected addresses as in http://127.0.0.1:8000"),
+        (["engine=vllm", 'engine.servers=["http://a:1"]', ON_RAY, "cluster.engines=2"], "set cluster.engines = 1"),
+        (["engine=vllm", 'engine.servers=["http://a:1"]', ON_RAY, "cluster.engines=0"], "set cluster.engines = 1"),
+        (["step_deadline_s=0"], "step_deadline_s: expected at least 0.001, got 0"),
+        (["stall_s=-5"], "stall_s: expected at least 0.001, got -5"),
+        (["cluster.start_s=-1"], "cluster.start_s: expected at least 1, got -1"),
+        (["cluster.silence_s=2"], "cluster.silence_s: expected at least 10, got 2"),
+        (["cluster.gpus_per_engine=-2"], "cluster.gpus_per_engine: expected at least 0, got -2"),
+        (["evaluate.tasks=-1"], "evaluate.tasks: expected at least 0, got -1"),
+        (["budget.tool_calls=-1"], "budget.tool_calls: expected at least 0, got -1"),
+        (["lora.rank=0"], "lora.rank: expected at least 1, got 0"),
+        (["probe.tensors_every=-1"], "probe.tensors_every: must not be negative, got -1"),
+    ],
+)
+def test_engines_schedules_and_clusters_that_make_no_sense(overrides: list[str], says: str):
+    with pytest.raises(ConfigError) as caught:
+        loads(LOOKUP, overrides)
+    assert says in str(caught.value)
+
+
+def test_one_actor_may_own_servers_and_everybody_an_engine_beside_it():
+    one = loads(LOOKUP, ["engine=vllm", 'engine.servers=["http://a:1"]', ON_RAY])
+    assert one.cluster.engines == 1
+    assert loads(LOOKUP, ["engine=vllm", ON_RAY, "cluster.engines=0"]).cluster.engines == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from turnwise.errors import ConfigError
+from turnwise.trainers.bounds import within
 
 __all__ = ["Cluster"]
 
@@ -34,9 +35,11 @@ class Cluster:
     """A worker that says nothing for so long is taken for dead."""
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 1), ("engines", 0), ("learners", 0), ("restarts", 0), ("tries", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"cluster.{name}: expected at least {least}, got {getattr(self, name)}.")
+        for name, least in (("workers", 1), ("engines", 0), ("learners", 0), ("restarts", 0), ("tries", 1), ("start_s", 1)):
+            within(f"cluster.{name}", getattr(self, name), least)
+        within("cluster.silence_s", self.silence_s, 10.0)  # a worker says that it lives every 5 s
+        if self.gpus_per_engine != -1:
+            within("cluster.gpus_per_engine", self.gpus_per_engine)
         if self.address.startswith("ray://"):
             raise ConfigError(
                 f"cluster.address: got {self.address!r}, a Ray client address; run the driver on a node of the cluster and "

@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from turnwise.agents.engines.torch import TorchEngine
+from turnwise.trainers.bounds import within
 
 __all__ = ["Torch"]
 
@@ -24,6 +25,10 @@ class Torch:
     engine's memory the same for conversations of any length. Conversations that do not fit wait. 0 is no bound."""
     graphs: bool = True
     """On CUDA, decoding steps of a few fixed shapes are recorded once and replayed; false launches them kernel by kernel."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch", "cache_tokens"):
+            within(f"engine.{name}", getattr(self, name))
 
     async def build(self, model: PreTrainedModel, folder: Path, *, concurrency: int, overlaps: bool) -> TorchEngine:
         """An engine that samples while the learner changes its weights needs weights of its own."""

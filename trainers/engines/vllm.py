@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 from turnwise.agents.engines.vllm import VLLMEngine, write_weights
 from turnwise.agents.engines.vllm_http import HttpVLLM
 from turnwise.agents.engines.vllm_local import LocalVLLM, cpu_options
-from turnwise.errors import EngineFailure, Unsupported
+from turnwise.errors import ConfigError, EngineFailure, Unsupported
+from turnwise.trainers.bounds import within
 
 __all__ = ["Vllm"]
 
@@ -39,6 +40,15 @@ class Vllm:
     """How long a server that does not answer is waited for."""
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     """More fields of vLLM's AsyncEngineArgs, for the one that is started here (tensor_parallel_size, gpu_memory_utilization)."""
+
+    def __post_init__(self) -> None:
+        within("engine.max_num_seqs", self.max_num_seqs, 1)
+        within("engine.patience_s", self.patience_s)
+        if self.entropy_tokens != -1:
+            within("engine.entropy_tokens", self.entropy_tokens, 1)
+        for url in self.servers:
+            if not url.startswith(("http://", "https://")):
+                raise ConfigError(f"engine.servers: expected addresses as in http://127.0.0.1:8000, got {url!r}.")
 
     async def build(self, model: PreTrainedModel, folder: Path, *, concurrency: int, overlaps: bool) -> VLLMEngine:
         inner: Any = cast(Any, model).get_base_model() if hasattr(model, "peft_config") else model
