@@ -4,8 +4,9 @@
 
 Hostile sessions run endless loops, sleepers and forks with `wall_s` = 0.5, call after call, each after a fresh process. `over` is
 how long after its limit none of a call's processes could run any further, `late` how long after it the client has the result, the
-end of the last process and the start of the fresh one before the call included. Four honest sessions make small calls all the while; their latency is compared with
-that before. All depend on the number of cores, and on what else the machine does: with two, 32 loops share them.
+end of the last process and the start of the fresh one before the call included. Four honest sessions make small calls all the
+while; their latency is compared with that before. All depend on the number of cores, and on what else the machine does: with two,
+32 loops share them.
 """
 
 from __future__ import annotations
