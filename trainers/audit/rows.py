@@ -153,7 +153,7 @@ def _sampled(row: Row, facts: Facts) -> Iterator[str]:
 
 def _stops(row: Row, facts: Facts) -> Iterator[str]:
     replies = row.spans() if facts.stops and row.aligned else ()
-    for reply in replies:
+    for at, reply in enumerate(replies, start=1):
         said = list(row.ids[reply.start : reply.end])
         early = [i for i, token in enumerate(said[:-1]) if token in facts.stops]
         ended = bool(said) and said[-1] in facts.stops
@@ -164,7 +164,7 @@ def _stops(row: Row, facts: Facts) -> Iterator[str]:
         if ended and reply.cut is True:
             yield f"the reply at token {reply.start} was cut, and ends with a stop token that nobody sampled"
         if said and not early and not ended and reply.cut is None and any(row.logprobs[reply.start : reply.end]):
-            yield from _unended(row, reply, reply is replies[-1], facts)
+            yield from _unended(row, reply, at == len(replies), facts)
 
 
 def _unended(row: Row, reply: Reply, last: bool, facts: Facts) -> Iterator[str]:
