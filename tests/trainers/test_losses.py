@@ -107,6 +107,9 @@ def test_gspo_oracle():
 def test_gspo_takes_the_mean_not_the_sum_and_clips_the_whole_sequence():
     values, gradients = evaluate(GSPO(), toy([4]), [[1.01] * 4], [1.0])
     assert values[0] == pytest.approx([-1.0004] * 4) and gradients[0] == [0.0] * 4
+    values, gradients = evaluate(GSPO(clip_low=0.2, clip_high=0.28), toy([4]), [[1.0, 1.2, 1.0, 1.2]], [1.0])
+    assert values[0] == pytest.approx([-(1.44**0.25)] * 4), "1.44 is beyond the range, its fourth root is not"
+    assert gradients[0] == pytest.approx([-(1.44**0.25)] * 4)
 
 
 def test_gspo_by_turn_has_a_ratio_for_each_turn():
