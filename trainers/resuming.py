@@ -13,7 +13,7 @@ from turnwise.trainers.checkpoint import State
 from turnwise.trainers.logbook import read_metrics
 from turnwise.trainers.recipe import Recipe, dump
 
-__all__ = ["changes", "check_files", "cut", "prepare", "sizes", "write_recipe"]
+__all__ = ["changes", "check_files", "cut", "prepare", "sizes", "write_recipe", "written"]
 
 _GROWING = ("trajectories.jsonl", "events.jsonl")
 """Files that a checkpoint knows the length of; metrics.jsonl has a line for each step."""
@@ -41,6 +41,11 @@ def write_recipe(out: Path, recipe: Recipe) -> None:
     part = out / ".recipe.toml.part"
     part.write_text(dump(recipe), encoding="utf-8")
     os.replace(part, out / "recipe.toml")
+
+
+def written(folder: Path) -> str:
+    """The recipe as it was written when the run began or went on."""
+    return (folder / "recipe.toml").read_text(encoding="utf-8")
 
 
 def sizes(folder: Path) -> dict[str, int]:

@@ -44,7 +44,7 @@ from turnwise.trainers.monitor import alarms
 from turnwise.trainers.policies.pretrained import Pretrained
 from turnwise.trainers.policies.scratch import Scratch
 from turnwise.trainers.pool import LocalPool, RolloutPool
-from turnwise.trainers.recipe import Recipe, dump
+from turnwise.trainers.recipe import Recipe
 from turnwise.trainers.recording import EventLog, Logged, pack_admitted, unpack_admitted
 from turnwise.trainers.rewards.protocol import Scene
 from turnwise.trainers.sft import SFT, encode, texts
@@ -353,8 +353,8 @@ async def _between(live: Live, learner: Learner, step: Step) -> None:
 
 def _extra(live: Live) -> dict[str, Any]:
     """The run's own part of a checkpoint."""
-    points = [asdict(p) for p in live.points]
-    return {"points": points, "success": live.success, "bytes": resuming.sizes(live.folder), "recipe": dump(live.recipe)}
+    points, folder = [asdict(p) for p in live.points], live.folder
+    return {"points": points, "success": live.success, "bytes": resuming.sizes(folder), "recipe": resuming.written(folder)}
 
 
 def _bring(live: Live, learner: Learner) -> None:

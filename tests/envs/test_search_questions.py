@@ -164,10 +164,10 @@ def test_the_contract_on_a_file_of_questions(tmp_path: Path) -> None:
         {
             **HOTPOT,
             "question": f"Who built mill {number}?",
-            "answer": f"Mason {number * 7919} of Graz",
+            "answer": f"Mason{number * 7919}",
             "supporting_facts": [[f"Mill {number}", 0]],
             "context": [
-                [f"Mill {number}", [f"Mill {number} was built by Mason {number * 7919} of Graz."]],
+                [f"Mill {number}", [f"Mill {number} was built by Mason{number * 7919}."]],
                 ["Mills", ["Mills grind."]],
             ],
         }
