@@ -87,11 +87,9 @@ class TryAgain(QuestionEnv):
             raise ConfigError(f"TryAgain: a task of a data set is one question; leave questions={questions} out.")
         if attempts < 1:
             raise ConfigError(f"TryAgain: attempts must be at least 1, got {attempts}.")
-        for name, share in (("decay", decay), ("repetition", repetition)):
-            if not 0.0 <= share <= 1.0:
-                raise ConfigError(f"TryAgain: {name} must be from 0 to 1, got {share}.")
         self.source: Source = source
-        self.attempts, self.decay, self.repetition = attempts, float(decay), float(repetition)
+        self.attempts = attempts
+        self.decay, self.repetition = self._share("decay", decay), self._share("repetition", repetition)
         self._count = questions
         self._asked: Sequence[tuple[str, str]] = ()
         """(question, right answer) of this episode."""

@@ -77,11 +77,9 @@ class Search(FileQuestions, PageEnv):
         **options: Unpack[ToolOptions],
     ) -> None:
         super().__init__(**options)
-        if not 0.0 <= f1 <= 1.0:
-            raise ConfigError(f"Search: f1 must be from 0 to 1, got {f1}.")
+        self.f1 = self._share("f1", f1)
         if data is None and (corpus or cache):
             raise ConfigError("Search: corpus and cache are for questions of your own; give data=PATH too, or neither.")
-        self.f1 = float(f1)
         self._own_index: SearchIndex | None = None
         if data is not None:
             stamp = (*stamp_of(data), *stamp_of(corpus or data))

@@ -1,4 +1,4 @@
-"""What a dump says of itself, found in a first reading of it: its stop tokens, its generation prompt, its groups."""
+"""What a dump says of itself, found in a first reading of it: its stop tokens, its prompts, its groups."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ def gathered(rows: Iterable[Row], stops: Iterable[int] = (), vocabulary: int = 0
     inside: Counter[Hashable] = Counter()
     before: Counter[Hashable] = Counter()
     groups: Counter[str] = Counter()
+    prompts: Counter[bytes] = Counter()
     reply_length = row_length = 0
     for row in rows:
+        prompts[row.prompt] += 1
         if row.group:
             groups[row.group] += 1
         if not row.aligned:
@@ -51,4 +53,5 @@ def gathered(rows: Iterable[Row], stops: Iterable[int] = (), vocabulary: int = 0
         longest_reply=reply_length,
         longest_row=row_length,
         groups=dict(groups),
+        prompts=dict(prompts),
     )

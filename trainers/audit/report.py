@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from turnwise.errors import ConfigError
 from turnwise.trainers.audit.facts import gathered
 from turnwise.trainers.audit.formats import guess, reader
-from turnwise.trainers.audit.rows import RULES, Facts, Row
+from turnwise.trainers.audit.rows import RULES, Facts, Row, digest
 from turnwise.trainers.audit.wording import Scorer, Wording, model_beside
 
 __all__ = ["Finding", "Report", "audit"]
@@ -96,7 +95,7 @@ def audit(
     scorer = Scorer(files, temperature=temperature) if files and score else None
     stops = stop_ids or (wording.stops if wording else ())
     facts = gathered(reader(form)(path), stops, vocabulary or (wording.vocabulary if wording else 0))
-    copies = _Copies(reader(form)(path), facts)
+    copies = _Copies(facts)
     findings: list[Finding] = []
     rows = tokens = trained = 0
     for row in reader(form)(path):
@@ -113,10 +112,9 @@ def audit(
 class _Copies:
     """Rows that are there twice, and should not be."""
 
-    def __init__(self, rows: Iterator[Row], facts: Facts) -> None:
+    def __init__(self, facts: Facts) -> None:
         self._facts, self.twins = facts, 0
-        self._asked = Counter(_prompt(row) for row in rows)
-        """Rows of each prompt."""
+        self._rows = sum(facts.prompts.values())
         self._first: dict[tuple[bytes, str | float], Row] = {}
         """By ids alone, with the group, and with the time that the environment took."""
         self._repeats: Counter[tuple[str, str]] = Counter()
@@ -127,7 +125,7 @@ class _Copies:
         sampler that begins again where one was puts it there; all of a group is."""
         if not row.ids:
             return
-        ids, slim, seconds = _digest(row.ids), _slim(row), _seconds(row)
+        ids, slim, seconds = digest(row.ids), _slim(row), _seconds(row)
         first, near, timed = (self._first.setdefault((ids, part), slim) for part in ("", row.group, seconds))
         if first is slim:
             return
@@ -142,8 +140,8 @@ class _Copies:
         if first is slim:
             return
         spoken = sum(p for m, p in zip(row.mask, row.logprobs, strict=False) if m and p < 0)
-        chance = max(1, self._asked[_prompt(row)] - 1) * math.exp(spoken)
-        if same or chance * self._asked.total() < _BY_CHANCE:
+        chance = max(1, self._facts.prompts[row.prompt] - 1) * math.exp(spoken)
+        if same or chance * self._rows < _BY_CHANCE:
             why = "and its environment took the very same time" if same else f"where chance gives {chance:.1g} such"
             yield f"the same episode as {first.where}, token by token, {why}: it is there twice"
 
@@ -156,12 +154,3 @@ def _slim(row: Row) -> Row:
 def _seconds(row: Row) -> float:
     """What its environment took: no two episodes take the same, to the last bit."""
     return sum(turn.duration_s for turn in row.turns)
-
-
-def _prompt(row: Row) -> bytes:
-    first = next((i for i, trained in enumerate(row.mask) if trained), len(row.ids))
-    return _digest(row.ids[:first])
-
-
-def _digest(ids: Sequence[object]) -> bytes:
-    return hashlib.blake2b(str(list(ids)).encode(), digest_size=16).digest()

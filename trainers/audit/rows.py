@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 from turnwise.types import Turn
 
-__all__ = ["RULES", "Facts", "Reply", "Row"]
+__all__ = ["RULES", "Facts", "Reply", "Row", "digest"]
 
 _NO_ID = 2**20  # no vocabulary is as large
 
@@ -63,8 +64,19 @@ class Row:
         edges = [i for i in range(len(self.mask) + 1) if self._at(i) != self._at(i - 1)]
         return [Reply(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
+    @property
+    def prompt(self) -> bytes:
+        """Digest of what comes before the first token that is trained: rows of one prompt may be alike by chance."""
+        first = next((i for i, trained in enumerate(self.mask) if trained), len(self.ids))
+        return digest(self.ids[:first])
+
     def _at(self, index: int) -> bool:
         return 0 <= index < len(self.mask) and bool(self.mask[index])
+
+
+def digest(ids: Sequence[object]) -> bytes:
+    """Equal for equal ids."""
+    return hashlib.blake2b(str(list(ids)).encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +94,8 @@ class Facts:
     """Tokens of a row up to its last reply's end."""
     groups: Mapping[str, int] = field(default_factory=dict[str, int])
     """Rows of each."""
+    prompts: Mapping[bytes, int] = field(default_factory=dict[bytes, int])
+    """Rows of each, by its digest."""
 
 
 Rule = Callable[[Row, Facts], Iterator[str]]
