@@ -85,6 +85,26 @@ def test_supervisors_wait_for_the_next_sessions_but_not_all_of_them() -> None:
     asyncio.run(main())
 
 
+def test_what_a_session_used_is_not_the_next_ones() -> None:
+    """They have one supervisor and one control group, which counts on; also for forks, whose family is asked one by one."""
+    burn = "import time; end = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
+
+    async def main() -> None:
+        async with EmbeddedSandbox(ready=0) as sandbox:
+            for turn in range(4):
+                session = await sandbox.open(SessionSpec(f"s{turn}", limits=Limits(cpu_s=1.0)))
+                (supervisor,) = named(zygote(sandbox), "supervisor")
+                assert turn == 0 or supervisor.pid == known, "the test is about one that is used again"
+                known = supervisor.pid
+                assert (await session.call(1, "python", {"code": burn})).status is Status.OK, f"session {turn}"
+                (twin,) = await session.fork([f"t{turn}"])
+                result = await twin.call(2, "python", {"code": burn})
+                assert result.status is Status.OK and result.usage.cpu_ms >= 400, f"fork of session {turn}: {result}"
+                await asyncio.gather(twin.close(), session.close())
+
+    asyncio.run(main())
+
+
 def test_nothing_of_a_session_is_in_the_next() -> None:
     async def main() -> None:
         async with EmbeddedSandbox() as sandbox:

@@ -55,8 +55,10 @@ class Accounts:
         `counter`: of a container that holds nothing else."""
         self._meter, self._init, self._group, self._folder, self._members = meter, init, group, folder, members
         self._nursery, self._ours = nursery
-        self._counter, self._before_ms = counter, 0.0
-        self._before_ms = self._container_ms()
+        self._counter = counter
+        self._before_ms = 0.0
+        """What the kernel had counted when the family began: its supervisor, and so its group, may have had others before."""
+        self._before_ms = self._group_ms() or self._container_ms()
         self._foreign = set[int]()
         """Children of the nursery that are in another family."""
         self.forked = False
@@ -178,7 +180,7 @@ class Accounts:
         """Whoever computes much, or has its process replaced again and again, goes behind those who do little."""
         if self._group is None:
             return
-        used, now = self._group.cpu_ms(), time.monotonic()
+        used, now = self._group_ms(), time.monotonic()
         used = sum(m.total_ms for m in self._members.values()) if used is None else used
         if self._used_ms >= 0:
             credit = self._credit_ms + (now - self._counted_at) * 1000 * _SHARE - (used - self._used_ms)
@@ -213,7 +215,7 @@ class Accounts:
         any further from here on, and `bury` waits until they are gone."""
         self._seen_until = 0.0
         self._foreign.clear()
-        if self._group and not self.forked and (used := self._group.cpu_ms()) is not None:
+        if self._group and not self.forked and (used := self._group_ms()) is not None:
             member.total_ms = used
             return self._group.doom_all_but(self._init, _END_S)
         if self.forked and self._end_alone(member):
@@ -319,7 +321,7 @@ class Accounts:
 
     def _alone_ms(self, member: Member) -> float:
         """Of its one process, where that is in the kernel's count for all of it."""
-        process = self._meter.process(member.pid) if self._group and self._group.cpu_ms() is not None else None
+        process = self._meter.process(member.pid) if self._group_ms() is not None else None
         return process.cpu_ms if process else 0.0
 
     def _look_at_init(self) -> None:
@@ -361,15 +363,20 @@ class Accounts:
     def _cpu(self, member: Member, processes: list[Process]) -> float:
         """Of the whole session so far. Where the kernel does not count for it alone, what ended is in init's account, which in a
         family is that of every session; what ended and nobody waited for is lost."""
-        if self._group and not self.forked and (used := self._group.cpu_ms()) is not None:
+        if not self.forked and (used := self._group_ms()) is not None:
             return used
         if self._counter:
-            return self._container_ms() - self._before_ms
+            return self._container_ms()
         return member.spent_ms + sum(p.cpu_ms for p in processes) + (0.0 if self.forked else self._reaped_ms)
+
+    def _group_ms(self) -> float | None:
+        """All of the family; None where the kernel does not count that."""
+        used = self._group.cpu_ms() if self._group else None
+        return None if used is None else used - self._before_ms
 
     def _container_ms(self) -> float:
         """All but what this supervisor itself used."""
-        return self._counter.ms() - time.process_time() * 1000 if self._counter else 0.0
+        return self._counter.ms() - time.process_time() * 1000 - self._before_ms if self._counter else 0.0
 
     def _resident(self, processes: list[Process]) -> int:
         """Bytes, shared pages counted once, where the kernel tells; else the plain sum. Looking into the processes one by one
