@@ -5,19 +5,22 @@ An agent holds no conversation: everything it needs is in the `Moment`, so an ep
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import gymnasium
 import numpy as np
 
 from turnwise.agents.chat import ChatTemplate
 from turnwise.agents.engine import Completion, Engine, Sampling, checked
-from turnwise.errors import EngineFailure, TurnwiseError, Unsupported
+from turnwise.agents.failures import Broken, call_env
+from turnwise.errors import ConfigError, EngineFailure, TurnwiseError, Unsupported
 from turnwise.types import Turn
 
 __all__ = ["Agent", "ExpertAgent", "ModelAgent", "Moment", "RandomAgent", "Reply"]
 
+T = TypeVar("T")
 Env = gymnasium.Env[Any, Any]
 
 
@@ -35,6 +38,13 @@ class Moment:
     """[T] the conversation so far, the new observation not included."""
     seed: int
     session: str
+    deadline_s: float = 60.0
+    """How long an agent that asks the environment itself may wait for it."""
+
+    async def ask_env(self, call: Callable[[], T], what: str) -> T:
+        """A call into the environment (`what`), with that deadline. Raises `failures.Broken` where it breaks or hangs."""
+        inline = bool(self.env.metadata.get("inline", False))
+        return await call_env(call, inline=inline, deadline_s=self.deadline_s, what=what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +130,26 @@ class ModelAgent:
 
 @dataclass(frozen=True, slots=True)
 class ExpertAgent:
-    """The environment's own oracle. With a template its replies carry token ids, for demonstrations."""
+    """The environment's own oracle. With a template its replies carry token ids, for demonstrations.
+
+    One that raises or hangs is a broken environment: it costs the episode.
+    """
 
     template: ChatTemplate | None = None
 
     async def reply(self, moment: Moment) -> Reply | None:
-        expert = getattr(moment.env.unwrapped, "expert_action", None)
-        if expert is None:
-            raise Unsupported(f"{type(moment.env.unwrapped).__name__} has no expert_action; choose another agent.")
-        return spoken(expert(), moment, self.template)
+        try:
+            expert = moment.env.get_wrapper_attr("expert_action")
+        except AttributeError:
+            owner = type(moment.env.unwrapped).__name__
+            raise Unsupported(f"{owner} has no expert_action; choose another agent.") from None
+        try:
+            said = await moment.ask_env(expert, "the environment's expert")
+        except Broken as error:
+            if isinstance(error.__cause__, ConfigError | Unsupported):
+                raise error.__cause__ from None  # the caller's to mend
+            raise
+        return spoken(said, moment, self.template)
 
     def fork(self, session: str, twin: str) -> None:
         pass

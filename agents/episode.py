@@ -44,7 +44,8 @@ class Limits:
 
     max_turns: int = 1000
     step_deadline_s: float = 60.0
-    """For environments that are not `inline` (see TurnEnv.metadata); the quick ones are called directly."""
+    """Of each call into an environment that is not `inline` (see TurnEnv.metadata), its constructor, its copying and its expert
+    included; the quick ones are called directly."""
     retry: Retry = field(default_factory=Retry)
     clock: Callable[[], float] = time.perf_counter
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -74,6 +75,9 @@ class Episode:
         self._ids: tuple[int, ...] = ()
         self._depth = 0
         self._task: Task | None = None
+        self._copying = asyncio.Lock()
+        self._hangs: Broken | None = None
+        """Set once copying the environment took longer than the deadline: it is not tried again."""
 
     async def begin(self) -> None:
         """Reset the environment to the problem."""
@@ -99,9 +103,8 @@ class Episode:
         """The next reply, by the episode's agent or another; None once the episode is over."""
         if self.stop is not None:
             return None
-        moment = Moment(
-            self.env, self._observation, self._role, self.leaf, self._ids, child(self.seed, self._depth), self.session
-        )
+        seed, deadline_s = child(self.seed, self._depth), self.limits.step_deadline_s
+        moment = Moment(self.env, self._observation, self._role, self.leaf, self._ids, seed, self.session, deadline_s)
         try:
             reply = await self._reply(agent or self.agent, moment)
         except (InfraError, Broken) as error:
@@ -125,19 +128,14 @@ class Episode:
         if self.stop is None:
             self._end(Stop.BUDGET)
 
-    def fork(self, seed: int) -> Episode:
+    async def fork(self, seed: int) -> Episode:
         """A twin that shares every turn so far and goes on with its own environment and sampling seed.
 
-        Where the environment cannot be copied, the twin has failed; this episode goes on.
+        Where the environment cannot be copied, or not within the deadline, the twin has failed; this episode goes on. No turn
+        may be played meanwhile.
         """
-        env: Env = Env()
-        broken: BaseException | None = None
-        try:
-            env = fork(self.env)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # the boundary: copying is the environment's own code
-            broken = error
+        async with self._copying:
+            env, broken = await self._copied()
         twin = Episode(self.agent, env, self.problem, seed=seed, limits=self.limits, renew=self._renew)
         twin.leaf, twin.stop, twin.failure = self.leaf, self.stop, self.failure
         twin._observation, twin._role, twin._ids = self._observation, self._role, self._ids
@@ -152,6 +150,18 @@ class Episode:
         self.agent.release(self.session)
         stop = self.stop or Stop.TRUNCATED
         return Trajectory(self.task, self.problem.env_id, self.problem.seed, self.leaf, stop, self.failure, self._observation)
+
+    async def _copied(self) -> tuple[Env, Broken | None]:
+        """A copy of the environment, or what came in its way."""
+        if self._hangs is not None:
+            return Env(), self._hangs
+        limits: dict[str, Any] = {"inline": self._inline, "deadline_s": self.limits.step_deadline_s}
+        try:
+            return await call_env(lambda: fork(self.env), **limits, what="the environment's fork", late=Env.close), None
+        except Broken as error:
+            if error.__cause__ is None:
+                self._hangs = error
+            return Env(), error
 
     async def _call(self, call: Callable[[], Any]) -> Any:
         return await call_env(call, inline=self._inline, deadline_s=self.limits.step_deadline_s)

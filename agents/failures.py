@@ -15,6 +15,7 @@ from turnwise.types import Failure, Family
 __all__ = ["Broken", "call_env", "checked_reset", "checked_step", "failure_of"]
 
 T = TypeVar("T")
+_Outcome = tuple[T | None, BaseException | None]
 
 
 class Broken(Exception):
@@ -49,10 +50,19 @@ def _words(error: BaseException) -> str:
         return "(it cannot say what)"
 
 
-async def call_env(call: Callable[[], T], *, inline: bool, deadline_s: float) -> T:
+async def call_env(
+    call: Callable[[], T],
+    *,
+    inline: bool,
+    deadline_s: float,
+    what: str = "the environment",
+    late: Callable[[T], object] = lambda _: None,
+) -> T:
     """Run one environment call: at once if it is known to be quick, else in a thread of its own with a deadline.
 
-    A thread that hangs cannot be killed; it is left behind as a daemon, and the call raises Broken after `deadline_s`.
+    A thread that hangs cannot be killed; it is left behind as a daemon, and the call raises Broken after `deadline_s`, which says
+    that `what` did not answer. A result that comes when nobody waits any more goes to `late`, in a thread: an environment that
+    was made too late still has to be closed.
     """
     if inline:
         try:
@@ -61,23 +71,30 @@ async def call_env(call: Callable[[], T], *, inline: bool, deadline_s: float) ->
             raise  # a person's: it strikes whatever runs on the main thread
         except BaseException as error:  # the boundary: whatever else somebody's environment raises is data here
             raise Broken(failure_of(error)) from error
-    handed_over = _in_thread(call)
-    await asyncio.wait([handed_over], timeout=deadline_s)
-    if not handed_over.done():
-        raise Broken(Failure("timeout", f"the environment did not answer within {deadline_s:g} s", Family.TIMEOUT))
+    handed_over = _in_thread(call, late)
+    try:
+        await asyncio.wait([handed_over], timeout=deadline_s)
+    except asyncio.CancelledError:
+        if not handed_over.cancel():  # it came in the same tick
+            _discard(handed_over.result(), late)
+        raise
+    if handed_over.cancel():
+        raise Broken(Failure("timeout", f"{what} did not answer within {deadline_s:g} s", Family.TIMEOUT))
     result, error = handed_over.result()
     if error is not None:
         raise Broken(failure_of(error)) from error
     return cast(T, result)
 
 
-def _in_thread(call: Callable[[], T]) -> asyncio.Future[tuple[T | None, BaseException | None]]:
+def _in_thread(call: Callable[[], T], late: Callable[[T], object]) -> asyncio.Future[_Outcome[T]]:
     loop = asyncio.get_running_loop()
     # Errors are handed over as values: a future refuses some of them (StopIteration).
-    future: asyncio.Future[tuple[T | None, BaseException | None]] = loop.create_future()
+    future: asyncio.Future[_Outcome[T]] = loop.create_future()
 
-    def settle(outcome: tuple[T | None, BaseException | None]) -> None:
-        if not future.done():
+    def settle(outcome: _Outcome[T]) -> None:
+        if future.done():
+            _discard(outcome, late)
+        else:
             future.set_result(outcome)
 
     def run() -> None:
@@ -85,12 +102,30 @@ def _in_thread(call: Callable[[], T]) -> asyncio.Future[tuple[T | None, BaseExce
             outcome = call(), None
         except BaseException as caught:  # sys.exit() in somebody's environment ends an episode, not a thread
             outcome = None, caught
-        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
+        try:
             loop.call_soon_threadsafe(settle, outcome)
+        except RuntimeError:  # the loop was closed meanwhile: nobody waits any more
+            _discard(outcome, late)
 
-    # Not an executor: its threads are joined at exit, and a hung environment would hang the program.
-    threading.Thread(target=run, daemon=True, name="turnwise-env").start()
+    _thread(run)
     return future
+
+
+def _discard(outcome: _Outcome[T], late: Callable[[T], object]) -> None:
+    """What came when nobody waited any more."""
+    result, error = outcome
+
+    def rid() -> None:
+        with suppress(BaseException):  # the boundary: it is gone either way
+            late(cast(T, result))
+
+    if error is None:
+        _thread(rid)
+
+
+def _thread(work: Callable[[], None]) -> None:
+    """Not an executor's: those are joined at exit, and a hung environment would hang the program."""
+    threading.Thread(target=work, daemon=True, name="turnwise-env").start()
 
 
 def checked_reset(result: Any) -> tuple[str, Mapping[str, Any]]:

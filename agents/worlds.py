@@ -6,9 +6,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
+from gymnasium.envs.registration import load_env_creator
 
 from turnwise.agents.agent import Agent
 from turnwise.agents.episode import Episode, Limits, Problem
@@ -40,25 +41,34 @@ class Worlds:
         self._close_deadline_s = close_deadline_s
         self._free: dict[str, list[Env]] = defaultdict(list)
 
-    def take(self, env_id: str) -> Env:
+    async def take(self, env_id: str, deadline_s: float = 60.0) -> Env:
         """An environment to reset. Raises UnknownName or ConfigError if there is no such id or it refuses its arguments.
 
-        One that cannot be made because its world is broken (no sandbox, no server), or whose constructor raises something else,
-        breaks at its reset, as a failure to count.
+        One that cannot be made because its world is broken (no sandbox, no server), whose constructor raises something else, or
+        is not through after `deadline_s` seconds, breaks at its reset, as a failure to count.
         """
         if self._free[env_id]:
             return self._free[env_id].pop()
         kwargs = {**self._kwargs, **self._per_env.get(env_id, {})}
         try:
-            return self._make(env_id, disable_env_checker=True, **kwargs)
-        except (gymnasium.error.NameNotFound, gymnasium.error.NamespaceNotFound, gymnasium.error.VersionNotFound) as error:
-            raise UnknownName("environment id", env_id, ids()) from error
-        except (ConfigError, Unsupported):
-            raise
-        except (TypeError, ValueError, gymnasium.error.Error) as error:
-            raise ConfigError(f"{env_id}: cannot be made with {kwargs}: {error}") from error
-        except (Exception, SystemExit) as error:  # the boundary: a constructor is somebody's code too
-            return _NeverMade(error)
+            return await call_env(
+                lambda: self._make(env_id, disable_env_checker=True, **kwargs),
+                inline=_quickly_made(env_id),
+                deadline_s=deadline_s,
+                what="the environment's constructor",
+                late=lambda env: env.close(),
+            )
+        except Broken as broken:
+            error = broken.__cause__ or broken
+        match error:
+            case gymnasium.error.NameNotFound() | gymnasium.error.NamespaceNotFound() | gymnasium.error.VersionNotFound():
+                raise UnknownName("environment id", env_id, ids()) from error
+            case ConfigError() | Unsupported():
+                raise error
+            case TypeError() | ValueError() | gymnasium.error.Error():
+                raise ConfigError(f"{env_id}: cannot be made with {kwargs}: {error}") from error
+            case _:
+                return _NeverMade(error)
 
     async def give_back(self, env_id: str, env: Env, *, broken: bool) -> None:
         """Return an environment; a broken one is closed (with a deadline, errors swallowed: it is gone either way)."""
@@ -77,7 +87,7 @@ class Worlds:
     @asynccontextmanager
     async def episode(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> AsyncGenerator[Episode]:
         """An episode in a borrowed environment, begun; the environment goes back at the end whatever happens."""
-        episode = self.prepare(agent, problem, seed=seed, limits=limits)
+        episode = await self.prepare(agent, problem, seed=seed, limits=limits)
         try:
             await episode.begin()
             yield episode
@@ -87,14 +97,15 @@ class Worlds:
             raise
         await self.give_back(problem.env_id, episode.env, broken=episode.failure is not None)
 
-    def prepare(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> Episode:
+    async def prepare(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> Episode:
         """An episode in a borrowed environment, not begun; who asks gives the environment back."""
 
         async def renew(broken: Env) -> Env:
             await self.give_back(problem.env_id, broken, broken=True)
-            return self.take(problem.env_id)
+            return await self.take(problem.env_id, limits.step_deadline_s)
 
-        return Episode(agent, self.take(problem.env_id), problem, seed=seed, limits=limits, renew=renew)
+        env = await self.take(problem.env_id, limits.step_deadline_s)
+        return Episode(agent, env, problem, seed=seed, limits=limits, renew=renew)
 
     async def play(self, agent: Agent, problem: Problem, *, seed: int, limits: Limits) -> Trajectory:
         """One whole episode."""
@@ -104,8 +115,22 @@ class Worlds:
             return episode.finish()
 
 
+def _quickly_made(env_id: str) -> bool:
+    """Whether its constructor may be called on the event loop: the class says that it is `inline` (see TurnEnv.metadata), or
+    nobody knows the id, and the error comes at once."""
+    spec = gymnasium.registry.get(env_id)
+    if spec is None or spec.entry_point is None:
+        return ":" not in env_id  # "package:id" imports the package first
+    try:
+        maker = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+    except Exception:  # the boundary: whatever its import raises is raised again by the making
+        return False
+    metadata = getattr(maker, "metadata", None)
+    return isinstance(metadata, Mapping) and bool(cast("Mapping[str, Any]", metadata).get("inline", False))
+
+
 class _NeverMade(gymnasium.Env[Any, Any]):
-    """Stands in for an environment whose constructor found its world broken."""
+    """Stands in for an environment whose constructor found its world broken, or hung."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error

@@ -6,23 +6,25 @@ from importlib import import_module
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from turnwise.agents.agent import Agent, ExpertAgent
 from turnwise.agents.episode import Problem
 from turnwise.agents.worlds import Worlds, play_all
-from turnwise.errors import ConfigError
+from turnwise.errors import ConfigError, InfraError
 from turnwise.seeds import child
 from turnwise.trainers.live import limits_of, progress
+from turnwise.trainers.monitor import common_failures
 from turnwise.trainers.recipe import Recipe
 from turnwise.trainers.sft import SFT, Teacher
 from turnwise.trainers.tagged import Tagged
-from turnwise.types import Trajectory
+from turnwise.types import Group, Trajectory
 
 __all__ = ["demonstrations"]
 
 
 async def demonstrations(recipe: Recipe, sft: SFT, worlds: Worlds, console: Console) -> list[Trajectory]:
-    """As many as `sft` asks for, less those that failed."""
+    """As many as `sft` asks for, less those that failed. Raises InfraError if none is left."""
     agent = Tagged(_teacher(sft.teacher)) if sft.tagged else _teacher(sft.teacher)
     rng = np.random.default_rng(child(recipe.seed, "demonstrations"))
     envs = [(choice.id, choice.weight, choice.difficulty) for choice in recipe.env]
@@ -32,8 +34,13 @@ async def demonstrations(recipe: Recipe, sft: SFT, worlds: Worlds, console: Cons
         task = bar.add_task("demonstrations", total=len(seeded), note="")
         played = await play_all(worlds, agent, seeded, limits=limits_of(recipe), done=lambda _: bar.advance(task))
     alive = [t for t in played if not t.failed]
-    solved = sum(t.outcome >= 1 for t in alive) / max(1, len(alive))
+    broke = common_failures([Group(played[0].task, tuple(played))])
+    if not alive:
+        raise InfraError("demonstrations", f"each of {len(played)} episodes of {sft.teacher} failed; {broke}.")
+    solved = sum(t.outcome >= 1 for t in alive) / len(alive)
     console.print(f"demonstrations: {len(alive)} episodes of {sft.teacher}, {solved:.0%} of them solve their task")
+    if len(alive) < len(played):
+        console.print(f"[yellow]{len(played) - len(alive)} more failed: {escape(broke)}[/]")
     return alive
 
 

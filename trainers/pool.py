@@ -105,12 +105,12 @@ class LocalPool:
         grower = _Grower(self, problem, seed)
         try:
             async with asyncio.TaskGroup() as tasks:
-                grower.grow(tasks, None, None)
+                await grower.grow(tasks, None, None)
         except BaseException:
             await grower.close(broken=True)
             raise
         await grower.close(broken=False)
-        trajectories = tuple(t for task in grower.running if (t := task.result()) is not None)
+        trajectories = tuple(t for task in grower.tasks if (t := task.result()) is not None)
         return Group(grower.task(trajectories), trajectories, grower.spent)
 
 
@@ -120,7 +120,9 @@ class _Grower:
     def __init__(self, pool: LocalPool, problem: Problem, seed: int) -> None:
         self.pool, self.problem, self.seed = pool, problem, seed
         self.state = self._begun(np.random.default_rng(child(seed, "strategy")))
-        self.running: list[asyncio.Task[Trajectory | None]] = []
+        self.running: dict[int, asyncio.Task[Trajectory | None]] = {}
+        """By the number of its wish."""
+        self.wishes = 0
         self.spent = Spent()
         self._open: dict[Episode, bool] = {}
         """Episodes whose environments are open, and whether those are copies (the others are borrowed, and used again)."""
@@ -138,17 +140,27 @@ class _Grower:
         """Close what is open: paused episodes; after a cancellation, forks whose task may not even have begun."""
         await asyncio.gather(*(self._close(episode, broken=broken) for episode in list(self._open)))
 
-    def grow(self, tasks: asyncio.TaskGroup, event: Event | None, episode: Episode | None) -> None:
-        """Tell the strategy what happened (nothing, at the beginning) in an episode, and begin what it wishes then."""
+    @property
+    def tasks(self) -> list[asyncio.Task[Trajectory | None]]:
+        """Of the wishes, in their order."""
+        return [self.running[number] for number in sorted(self.running)]
+
+    async def grow(self, tasks: asyncio.TaskGroup, event: Event | None, episode: Episode | None) -> None:
+        """Tell the strategy what happened (nothing, at the beginning) in an episode, and begin what it wishes then.
+
+        The episode waits here until its forks have left.
+        """
         if event is not None:
             self.state = self.pool.rollout.tell(self.state, event)
         wishes, self.state = self.pool.rollout.ask(self.state)
-        for wish in wishes:
-            seed = child(self.seed, "rollout", len(self.running))
-            forked = self._forked(wish, seed, episode if isinstance(event, Sampled | Played) else None)
-            self.running.append(tasks.create_task(self._run(forked, wish, seed, tasks)))
+        numbered = list(enumerate(wishes, self.wishes))
+        self.wishes += len(numbered)
+        for number, wish in numbered:
+            seed = child(self.seed, "rollout", number)
+            forked = await self._forked(wish, seed, episode if isinstance(event, Sampled | Played) else None)
+            self.running[number] = tasks.create_task(self._run(forked, wish, seed, tasks))
 
-    def _forked(self, wish: Grow, seed: int, here: Episode | None) -> Episode | None:
+    async def _forked(self, wish: Grow, seed: int, here: Episode | None) -> Episode | None:
         """A fork at a wish's node; None for a fresh start at the task."""
         source = self._paused.get(wish.node)
         if source is None and wish.node is None:
@@ -158,12 +170,17 @@ class _Grower:
         if source is None:
             name = type(self.pool.rollout).__name__
             raise ValueError(f"{name}: a fork can only be asked for at the turn just told, or where a trajectory paused.")
-        episode = source.fork(seed)
+        return await self._fork(source, seed)
+
+    async def _fork(self, source: Episode, seed: int) -> Episode:
+        with self.pool.watch.waiting("the fork of an environment", source):
+            episode = await source.fork(seed)
         self._open[episode] = True
         return episode
 
     async def _fresh(self, seed: int) -> Episode:
-        episode = self.pool.worlds.prepare(self.pool.agent, self.problem, seed=seed, limits=self.pool.limits)
+        with self.pool.watch.waiting("the constructor of an environment", self.problem):
+            episode = await self.pool.worlds.prepare(self.pool.agent, self.problem, seed=seed, limits=self.pool.limits)
         self._open[episode] = False
         with self.pool.watch.waiting("the reset of an environment", episode):
             await episode.begin()
@@ -172,7 +189,7 @@ class _Grower:
     async def _run(self, forked: Episode | None, wish: Grow, seed: int, tasks: asyncio.TaskGroup) -> Trajectory | None:
         """Play one wish to its end, or to its pause (None), telling the strategy on the way."""
         if wish.past is not None and not wish.turns:
-            self.grow(tasks, Ended(wish.past), None)
+            await self.grow(tasks, Ended(wish.past), None)
             return wish.past
         async with self.pool.gate:
             episode = forked or await self._fresh(seed)
@@ -186,10 +203,10 @@ class _Grower:
                 await self._close(episode, broken=False)
         if trajectory is None:
             self._paused[episode.leaf] = episode
-            self.grow(tasks, Paused(episode.leaf), episode)
+            await self.grow(tasks, Paused(episode.leaf), episode)
         else:
             self.pool.ended(trajectory)
-            self.grow(tasks, Ended(trajectory), episode)
+            await self.grow(tasks, Ended(trajectory), episode)
         return trajectory
 
     async def _play(self, episode: Episode, turns: int, tasks: asyncio.TaskGroup) -> None:
@@ -203,24 +220,25 @@ class _Grower:
             if reply is None:
                 return
             self.spent += Spent(tokens=len(reply.action_ids))
-            self.grow(tasks, Sampled(episode.leaf, reply), episode)
+            await self.grow(tasks, Sampled(episode.leaf, reply), episode)
             before = episode.leaf
             with self.pool.watch.waiting("the step of an environment", episode):
                 going = await episode.play(reply)
             if episode.leaf is not None and episode.leaf is not before:
                 self.spent += Spent(tool_calls=episode.leaf.tool_calls)
-                self.grow(tasks, Played(episode.leaf, over=not going), episode)
+                await self.grow(tasks, Played(episode.leaf, over=not going), episode)
             played += 1
 
     async def _guide(self, episode: Episode, turns: int, guide: Agent) -> Episode:
         """Somebody who went before plays, at most `turns`, and stops one turn before the episode would end."""
         for _ in range(turns):
-            reply = await episode.sample(guide)
+            with self.pool.watch.waiting("the expert of an environment", episode):
+                reply = await episode.sample(guide)
             if reply is None:
                 break
-            before = episode.fork(child(episode.seed, "guide"))
-            self._open[before] = True
-            going = await episode.play(reply, given=True)
+            before = await self._fork(episode, child(episode.seed, "guide"))
+            with self.pool.watch.waiting("the step of an environment", episode):
+                going = await episode.play(reply, given=True)
             self.spent += Spent(tool_calls=episode.leaf.tool_calls if episode.leaf else 0)
             if not going and episode.failure is None:
                 await self._close(episode, broken=False)
@@ -234,4 +252,6 @@ class _Grower:
             self.pool.retried(self.problem, failure)
         if episode.stop is None:
             self.pool.agent.release(episode.session)
-        await self.pool.worlds.give_back(self.problem.env_id, episode.env, broken=broken or copied or episode.failure is not None)
+        gone = broken or copied or episode.failure is not None
+        with self.pool.watch.waiting("the close of an environment", episode):
+            await self.pool.worlds.give_back(self.problem.env_id, episode.env, broken=gone)

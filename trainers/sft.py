@@ -13,6 +13,7 @@ from torch import Tensor
 
 from turnwise.agents.agent import Moment, Reply
 from turnwise.agents.chat import ChatTemplate
+from turnwise.agents.failures import Broken
 from turnwise.errors import ConfigError
 from turnwise.trainers.forward import Forward
 from turnwise.trainers.masters import Masters
@@ -99,7 +100,11 @@ class Teacher:
     speak: Callable[[gymnasium.Env[Any, Any], np.random.Generator], str]
 
     async def reply(self, moment: Moment) -> Reply | None:
-        return Reply(self.speak(moment.env.unwrapped, np.random.default_rng(moment.seed)))
+        rng = np.random.default_rng(moment.seed)
+        try:
+            return Reply(await moment.ask_env(lambda: self.speak(moment.env.unwrapped, rng), "the teacher"))
+        except Broken as error:
+            raise error.__cause__ or error from None  # what a teacher raises is its author's to mend; one that hangs is a failure
 
     def fork(self, session: str, twin: str) -> None:
         pass

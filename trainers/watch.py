@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from turnwise.agents.episode import Episode
+from turnwise.agents.episode import Episode, Problem
 from turnwise.errors import InfraError
 
 __all__ = ["Watch"]
@@ -41,24 +41,25 @@ class Watch:
         """Without any progress for `warn_s` seconds it says what is waited for (and again each time as long), after `stall_s`
         it gives up. Every call of an environment has a deadline; an engine that hangs is found here."""
         self.warn_s, self.stall_s, self._clock, self._say = warn_s, stall_s, clock, say
-        self._waits: dict[int, _Wait] = {}
+        self._waits: set[_Wait] = set()
         self._idle = self._warned = 0.0
         self._guards: list[object] = []
 
     @contextmanager
-    def waiting(self, what: str, episode: Episode) -> Generator[None]:
-        """`what` as in "the step of an environment"."""
-        key = id(episode)
-        self._waits[key] = _Wait(what, episode.problem.env_id, episode.task.id, self._clock())
+    def waiting(self, what: str, who: Episode | Problem) -> Generator[None]:
+        """`what` as in "the step of an environment"; `who` is a problem as long as there is no episode."""
+        of, task = (who.problem, who.task.id) if isinstance(who, Episode) else (who, f"{who.env_id}:{who.seed}")
+        wait = _Wait(what, of.env_id, task, self._clock())
+        self._waits.add(wait)
         try:
             yield
         finally:
-            del self._waits[key]
+            self._waits.remove(wait)
             self._idle = self._warned = 0.0
 
     def report(self, most: int = 5) -> str:
         """Who waits, the longest first."""
-        waits = sorted(self._waits.values(), key=lambda wait: wait.since)
+        waits = sorted(self._waits, key=lambda wait: wait.since)
         rows = [f"{w.env_id} {w.task}: {w.what}, for {self._clock() - w.since:.1f} s" for w in waits[:most]]
         more = [f"and {len(waits) - most} more"] if len(waits) > most else []
         return "; ".join([*rows, *more]) or "no episode at all"

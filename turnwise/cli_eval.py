@@ -78,7 +78,8 @@ async def _evaluated(
     worlds = Worlds({} if arguments.max_turns is None else {"max_turns": arguments.max_turns})
     async with _player(arguments) as player:
         for name in names:
-            worlds.take(name).close()  # a wrong argument shows now, not after the environments before it
+            # A wrong argument shows now, not after the environments before it.
+            await worlds.give_back(name, await worlds.take(name), broken=True)
         with ExitStack() as stack:
             writer = stack.enter_context(TrajectoryWriter(arguments.out / "trajectories.jsonl")) if arguments.out else None
             progress = stack.enter_context(_progress())

@@ -477,7 +477,7 @@ def test_a_fork_shares_the_turns_before_it_and_goes_its_own_way():
         await episode.advance()
         await episode.advance()
         branch = episode.leaf
-        twin = episode.fork(seed=1)
+        twin = await episode.fork(seed=1)
         engine: Any = agent.engine
         assert engine.forks == [(episode.session, twin.session)]
         while await episode.advance():
@@ -500,7 +500,7 @@ def test_forked_environments_do_not_touch_each_other():
         episode = Episode(ExpertAgent(), Relay(), Problem("x", 7), seed=0, limits=LIMITS)
         await episode.begin()
         await episode.advance()
-        twin = episode.fork(seed=1)
+        twin = await episode.fork(seed=1)
         while await episode.advance():
             pass
         first = episode.finish()
@@ -518,7 +518,7 @@ def test_a_fork_of_a_finished_episode_is_finished():
         episode = Episode(Says("a"), Outside(), Problem("x", 7), seed=0, limits=LIMITS)
         await episode.begin()
         assert not await episode.advance()
-        twin = episode.fork(seed=1)
+        twin = await episode.fork(seed=1)
         assert not await twin.advance()
         return episode.finish(), twin.finish()
 
@@ -536,7 +536,7 @@ def test_a_fork_that_breaks_has_failed_and_its_original_goes_on():
         episode = Episode(ExpertAgent(), env, Problem("x", 7), seed=0, limits=LIMITS)
         await episode.begin()
         await episode.advance()
-        twin = episode.fork(seed=1)
+        twin = await episode.fork(seed=1)
         assert twin.env is not env, "whoever closes the twin's environment leaves ours alone"
         assert not await twin.advance()
         while await episode.advance():

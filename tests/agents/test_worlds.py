@@ -156,23 +156,23 @@ def test_an_environment_that_cannot_be_made_because_its_world_is_broken_is_a_fai
 def test_unknown_names_and_arguments_are_config_errors():
     worlds = Worlds()
     with pytest.raises(UnknownName, match="Did you mean 'turnwise/Sokoban-v0'"):
-        worlds.take("turnwise/Sokobann-v0")
+        asyncio.run(worlds.take("turnwise/Sokobann-v0"))
     with pytest.raises(UnknownName, match="environment id"):
-        worlds.take("nobody/Nothing-v0")
+        asyncio.run(worlds.take("nobody/Nothing-v0"))
     with pytest.raises(UnknownName):
-        worlds.take("turnwise/Sokoban-v9")
+        asyncio.run(worlds.take("turnwise/Sokoban-v9"))
     with pytest.raises(ConfigError, match="colour"):
-        Worlds({"colour": "red"}).take("turnwise/Sokoban-v0")
+        asyncio.run(Worlds({"colour": "red"}).take("turnwise/Sokoban-v0"))
     with pytest.raises(ConfigError, match="Malformed"):
-        worlds.take("not an id")
+        asyncio.run(worlds.take("not an id"))
 
 
 def test_arguments_reach_the_environments_they_are_for(worlds: Worlds, made: list[Counted]):
     gymnasium.register("spine/Other-v0", entry_point=Counted)
     try:
         store = Worlds({"a": 1}, per_env={"spine/Other-v0": {"b": 2}})
-        store.take("spine/Counted-v0")
-        store.take("spine/Other-v0")
+        for env_id in ("spine/Counted-v0", "spine/Other-v0"):
+            asyncio.run(store.take(env_id))
     finally:
         gymnasium.registry.pop("spine/Other-v0")
     assert [e.kwargs for e in made] == [{"a": 1}, {"a": 1, "b": 2}]

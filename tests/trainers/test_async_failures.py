@@ -325,7 +325,7 @@ def test_environments_that_hang_as_they_close_cost_one_deadline():
 
     async def go() -> None:
         worlds = Worlds(make=lambda *_, **__: Stuck(), close_deadline_s=0.5)
-        for env in [worlds.take("x/Three-v0") for _ in range(40)]:
+        for env in [await worlds.take("x/Three-v0") for _ in range(40)]:
             await worlds.give_back("x/Three-v0", env, broken=False)
         began = asyncio.create_task(worlds.close())
         while len(closing) < 40:  # all at once: one after the other they would need 20 s

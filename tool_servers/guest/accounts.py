@@ -20,8 +20,9 @@ __all__ = ["Accounts"]
 _REAPED_S = 0.02
 _END_S = 20.0
 """A killed process needs the processor once more, and on a full machine its group waits for it."""
-_LAST_BREATH_S = 0.02
-_ALONE_S = 0.1
+_PATIENT_S = 1.0
+"""How long ended processes of a session that owes time wait behind others."""
+_LAST_BREATH_S, _ALONE_S = 0.02, 0.1
 _LOOK_S, _FIRST_LOOK_S, _RARELY_S = 0.02, 0.01, 0.1
 _HURRY_S = 0.002
 """Between looks while files grow fast where only our looking bounds them."""
@@ -254,10 +255,13 @@ class Accounts:
 
     def bury(self) -> bool:
         """Wait until those that have ended count no longer; False if that did not come to an end. They, and what comes then, go
-        behind those who owe nothing, but before all calls of those who do."""
+        behind those who owe nothing, but before all calls of those who do; first of all where they would never have a turn."""
         if self._group:
             self._group.pace(Pace.USUAL if self._credit_ms > 0 else Pace.LATE)
-        return not self._group or self.forked or self._group.end_all_but(self._init, _END_S)
+        if not self._group or self.forked or self._group.end_all_but(self._init, _PATIENT_S):
+            return True
+        with self._group.first():
+            return self._group.end_all_but(self._init, _END_S)
 
     def why_not_fork(self, member: Member) -> str:
         """What of a session's process would not be copied, or would be shared with the copy; "" if there is nothing.
@@ -384,10 +388,7 @@ class Accounts:
         if self._group and not self.forked:
             return self._group.anonymous()
         with self._group.first() if self._group else contextlib.nullcontext():
-            return self._fair_rss(processes)
-
-    def _fair_rss(self, processes: list[Process]) -> int:
-        return sum(p.rss if (share := self._meter.fair_share(p.pid)) is None else share for p in processes)
+            return sum(p.rss if (share := self._meter.fair_share(p.pid)) is None else share for p in processes)
 
 
 def _kind(about: os.stat_result) -> str:
