@@ -43,6 +43,16 @@ class Draws:
             self._floats = self._rng.random(128).tolist()
         return self._floats.pop()
 
+    def uniforms(self, count: int) -> list[float]:
+        """The next `count` of `uniform`."""
+        out = list[float]()
+        while (missing := count - len(out)) > 0:
+            if not self._floats:
+                self._floats = self._rng.random(128).tolist()
+            out += self._floats[: -missing - 1 : -1]
+            del self._floats[-missing:]
+        return out
+
     def below(self, bound: int) -> int:
         """Uniform in [0, bound), for bounds far below 2**53."""
         floats = self._floats
@@ -55,8 +65,9 @@ class Draws:
     def shuffled(self, items: Sequence[T]) -> list[T]:
         """A shuffled copy (Fisher-Yates)."""
         out = list(items)
-        for i in range(len(out) - 1, 0, -1):
-            j = self.below(i + 1)
+        last = len(out) - 1
+        for i, place in zip(range(last, 0, -1), self.uniforms(last), strict=True):
+            j = int(place * (i + 1))
             out[i], out[j] = out[j], out[i]
         return out
 

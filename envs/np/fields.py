@@ -21,4 +21,6 @@ def numbers(values: Any, least: int = 1, most: int = LARGEST) -> tuple[int, ...]
     """Those ints; ValueError if there are none, or one is something else or out of bounds."""
     if not isinstance(values, list | tuple) or not values:
         raise ValueError(f"{str(values)[:40]} is no list of whole numbers")
+    if {*map(type, values)} == {int} and least <= min(values) and max(values) <= most:
+        return tuple(values)
     return tuple([number(value, least, most) for value in values])

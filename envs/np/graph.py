@@ -15,7 +15,7 @@ from turnwise.envs.np.fields import number, numbers
 from turnwise.envs.np.propose import ProposeAndImprove
 from turnwise.types import Task
 
-__all__ = ["Graph", "GraphProblem", "graph_picture", "relabelled"]
+__all__ = ["Edge", "Graph", "GraphProblem", "graph_picture", "relabelled"]
 
 Edge = tuple[int, int]
 """Two vertices, from 0."""
@@ -32,7 +32,8 @@ class Graph(NamedTuple):
 def relabelled(draws: Draws, size: int, edges: Iterable[Edge]) -> tuple[dict[str, Any], list[int]]:
     """Metadata of the graph under shuffled names, and each vertex's new label, from 1."""
     labels = draws.shuffled(range(1, size + 1))
-    renamed = sorted(sorted((labels[a], labels[b])) for a, b in edges)
+    ends = [(labels[a], labels[b]) for a, b in edges]
+    renamed = sorted([[a, b] if a < b else [b, a] for a, b in ends])
     return {"vertices": size, "edges": renamed}, labels
 
 
@@ -42,10 +43,11 @@ class GraphProblem(ProposeAndImprove[Graph]):
     @override
     def read(self, metadata: Mapping[str, Any]) -> Graph:
         size = number(metadata["vertices"], 1, 1000)
-        edges = [numbers(edge, 1, size) for edge in metadata["edges"]]
+        edges = metadata["edges"]
         if not edges:
             raise ValueError("no vertices are joined")
-        neighbours = [set[int]() for _ in range(size)]
+        numbers([end for edge in edges for end in edge], 1, size)
+        neighbours: list[set[int]] = [set() for _ in range(size)]
         for a, b in edges:
             if a == b:
                 raise ValueError(f"vertex {a} is joined to itself")

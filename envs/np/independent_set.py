@@ -24,7 +24,8 @@ Sources: Xu, Boussemart, Hemery and Lecoutre, Random constraint satisfaction: ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import accumulate, combinations
 
 import numpy as np
@@ -32,10 +33,10 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from turnwise.envs.draws import Draws
-from turnwise.envs.np.graph import Graph, GraphProblem, graph_picture, relabelled
+from turnwise.envs.np.graph import Edge, Graph, GraphProblem, graph_picture, relabelled
 from turnwise.envs.np.proposals import Proposal, counted, repeated_or_unknown
 from turnwise.envs.np.propose import Draft
-from turnwise.envs.np.restarts import orders
+from turnwise.envs.np.restarts import bits, orders
 from turnwise.types import Task
 
 __all__ = ["PLANTED", "IndependentSet"]
@@ -62,14 +63,10 @@ class IndependentSet(GraphProblem):
     @override
     def draw(self, draws: Draws, level: int) -> Draft:
         size = PLANTED[level] * _GROUP
-        planted = [v % _GROUP == 0 for v in range(size)]
-        density = (_DENSITY, _DENSITY * _EXTRA, 0.0)
-        edges = [
-            (a, b)
-            for a, b in combinations(range(size), 2)
-            if a // _GROUP == b // _GROUP or draws.uniform() < density[planted[a] + planted[b]]
-        ]
-        metadata, labels = relabelled(draws, size, edges)
+        within, across, densities = _pairs(size)
+        drawn = zip(across, densities, draws.uniforms(len(across)), strict=True)
+        edges = [pair for pair, density, chance in drawn if chance < density]
+        metadata, labels = relabelled(draws, size, [*within, *edges])
         chosen = (tuple(sorted(labels[::_GROUP])),)
         return metadata, lambda: chosen
 
@@ -100,8 +97,9 @@ class IndependentSet(GraphProblem):
 
     @override
     def thumbs(self, instance: Graph) -> Iterator[int]:
-        yield _free(instance, range(instance.size))
-        yield from (_free(instance, order) for order in orders(instance.size))
+        joined = [bits(around) for around in instance.neighbours]
+        yield _free(joined, range(instance.size))
+        yield from (_free(joined, order) for order in orders(instance.size))
         yield _fewest_first(instance)
 
     @override
@@ -113,13 +111,24 @@ class IndependentSet(GraphProblem):
         return graph_picture(self._instance, self._best)
 
 
-def _free(graph: Graph, order: Iterable[int]) -> int:
-    """How many can be taken in that order, each if it is not joined to those taken."""
-    taken = set[int]()
+@cache
+def _pairs(size: int) -> tuple[list[Edge], list[Edge], list[float]]:
+    """The pairs within groups, those across, and how likely each of these is joined."""
+    pairs = list(combinations(range(size), 2))
+    across = [(a, b) for a, b in pairs if a // _GROUP != b // _GROUP]
+    density = (_DENSITY, _DENSITY * _EXTRA, 0.0)
+    densities = [density[(a % _GROUP == 0) + (b % _GROUP == 0)] for a, b in across]
+    return [(a, b) for a, b in pairs if a // _GROUP == b // _GROUP], across, densities
+
+
+def _free(joined: Sequence[int], order: Iterable[int]) -> int:
+    """How many can be taken in that order, each if it is not joined to those taken; `joined` as bits."""
+    lost = taken = 0
     for vertex in order:
-        if graph.neighbours[vertex].isdisjoint(taken):
-            taken.add(vertex)
-    return len(taken)
+        if not lost >> vertex & 1:
+            lost |= joined[vertex]
+            taken += 1
+    return taken
 
 
 def _fewest_first(graph: Graph) -> int:

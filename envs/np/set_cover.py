@@ -23,6 +23,8 @@ Sources: Feige, A threshold of ln n for approximating set cover, 1998 (what gree
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from operator import or_
 from typing import Any, NamedTuple
 
 from typing_extensions import override
@@ -31,7 +33,7 @@ from turnwise.envs.draws import Draws
 from turnwise.envs.np.fields import number, numbers
 from turnwise.envs.np.proposals import Proposal, counted, repeated_or_unknown
 from turnwise.envs.np.propose import Draft, ProposeAndImprove
-from turnwise.envs.np.restarts import orders
+from turnwise.envs.np.restarts import bits, orders
 from turnwise.types import Task
 
 __all__ = ["SIZES", "Family", "SetCover"]
@@ -112,10 +114,10 @@ class SetCover(ProposeAndImprove[Family]):
 
     @override
     def thumbs(self, instance: Family) -> Iterator[int]:
-        count = len(instance.sets)
-        yield _needed(instance, range(count))
-        yield from (_needed(instance, order) for order in orders(count))
-        yield _needed(instance, _largest_first(instance))
+        sets = [bits(members) for members in instance.sets]
+        yield _needed(sets, range(len(sets)))
+        yield from (_needed(sets, order) for order in orders(len(sets)))
+        yield _needed(sets, _largest_first(instance))
 
     @override
     def climb(self, instance: Family, optimal: Proposal) -> Iterator[Proposal]:
@@ -132,16 +134,12 @@ def _largest_first(family: Family) -> list[int]:
     return chosen
 
 
-def _needed(family: Family, chosen: Sequence[int]) -> int:
-    """How many are left when those of a cover that the others make up for are left out, the last first."""
-    times = [0] * (family.elements + 1)
-    for i in chosen:
-        for element in family.sets[i]:
-            times[element] += 1
-    left = len(chosen)
-    for i in reversed(chosen):
-        if all(times[element] > 1 for element in family.sets[i]):
-            left -= 1
-            for element in family.sets[i]:
-                times[element] -= 1
+def _needed(sets: Sequence[int], chosen: Sequence[int]) -> int:
+    """How many are left when those of a cover that the others make up for are left out, the last first; sets as bits."""
+    before = list(accumulate([sets[i] for i in chosen], or_, initial=0))
+    kept = left = 0
+    for i, others in zip(reversed(chosen), reversed(before[:-1]), strict=True):
+        if sets[i] & ~(others | kept):
+            kept |= sets[i]
+            left += 1
     return left

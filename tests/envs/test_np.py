@@ -32,6 +32,14 @@ def made(env_id: str, **options: Any) -> ProposeAndImprove[Any]:
     return env
 
 
+@given(st.lists(st.integers(0, 300), max_size=6), st.integers(0, 2**32))
+def test_many_draws_at_once_are_those_of_one_after_the_other(counts: list[int], seed: int) -> None:
+    many, single = Draws(np.random.default_rng(seed)), Draws(np.random.default_rng(seed))
+    for count in counts:
+        assert many.uniforms(count) == [single.uniform() for _ in range(count)]
+    assert many.uniform() == single.uniform()
+
+
 def test_there_are_ten() -> None:
     assert len(IDS) == 10
 
