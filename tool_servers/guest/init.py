@@ -6,6 +6,7 @@ the kernel ends every process of its pid namespace with it.
 
 import contextlib
 import os
+import select
 import signal
 import socket
 from types import ModuleType
@@ -35,7 +36,7 @@ class Init:
         """In a fresh process. Never returns."""
         try:
             kernel.name_process("tw-init")
-            signal.signal(signal.SIGCHLD, _reap)
+            news = _news_of_children()
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a handler is all that lets the code inside reach process 1
             try:
                 fds = self._wall_in()
@@ -43,9 +44,16 @@ class Init:
                 send(channel, {"broken": str(error)})
                 raise
             send(channel, {"up": True}, fds)
+            poll = select.poll()
+            for fd in (news, channel.fileno()):
+                poll.register(fd, select.POLLIN)
             while True:
-                _, fds = receive(channel)
-                self._spawn(fds)
+                for fd, _ in poll.poll():
+                    if fd == news:
+                        os.read(news, 4096)
+                        _reap()
+                    else:
+                        self._spawn(receive(channel)[1])
         finally:
             if self._plan.level < 2:  # no pid namespace ends them for us
                 meter = Meter(self._proc)
@@ -86,6 +94,7 @@ class Init:
     def _become_resident(self, out: int, err: int, claim: int, *spaces: int) -> NoReturn:
         """`spaces`: mount and user namespace, if they are a fork's."""
         assert self._worker is not None
+        signal.set_wakeup_fd(-1)
         kernel.dumpable(True)  # or the next file belongs to root
         first_to_go(self._proc)
         kernel.dumpable(False)
@@ -95,7 +104,20 @@ class Init:
         resident.settle(out, err, claim, self._folder, confinement.enter, self._worker, self._bounds)
 
 
-def _reap(*_: object) -> None:
+def _news_of_children() -> int:
+    """A pipe in which each end of a child leaves a byte: what a handler of Python's own would miss, if it came in the moment
+    before we wait, is read after it. Nobody else waits for them, and a session goes on only when they are gone."""
+    news, bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, _ring)
+    return news
+
+
+def _ring(*_: object) -> None:
+    """That there is a handler makes Python ring the bell."""
+
+
+def _reap() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
