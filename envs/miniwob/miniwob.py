@@ -265,7 +265,7 @@ class MiniWoB(PictureEnv):
         name = self.task.metadata["page"]
         if name not in EXPERTS:
             raise Unsupported(f"MiniWoB: there is no expert for the page {name}; there is one for {', '.join(EXPERTS)}.")
-        called = self.page.evaluate(expert_script(name))
+        called = self.page.ask(expert_script(name))
         return self.format.call(called["tool"], called["arguments"])
 
     @override

@@ -69,6 +69,7 @@ class MiniWoBPage(BrowserPage):
         self.text, self.utterance, self.verdict = "", "", Verdict()
         self._given: Start | None = None
         self._pointer: Point | None = None
+        self._untouched = False
         self._log: list[tuple[str, tuple[Any, ...]]] = []
 
     @override
@@ -76,7 +77,10 @@ class MiniWoBPage(BrowserPage):
         return site()
 
     def start(self, given: Start) -> None:
-        """A new episode, on a page that was loaded anew and not yet read."""
+        """A new episode, on a page on which nothing was done: loaded anew, but where nobody touched the one that is there."""
+        if self._untouched and self._session is not None and given == self._given:
+            self._log = []
+            return
         self.renew()
         address = address_of(given.name)
         if self._given is None or self._given.window != given.window:
@@ -88,7 +92,7 @@ class MiniWoBPage(BrowserPage):
             if self._pointer:  # away from where something may come to lie under it
                 self.call("hover", {"x": given.window[0] - 1, "y": given.window[1] - 1})
             self.call("goto", {"url": address})
-        self._given, self._pointer, self._log, self.verdict = given, None, [], Verdict()
+        self._given, self._pointer, self._log, self.verdict, self._untouched = given, None, [], Verdict(), False
         self.evaluate(f"turnwise.pass({_LOADING_MS}), turnwise.start({given.seed}, {json.dumps(given.mode)})")
         for _ in range(_READY_TRIES):
             if self.evaluate("turnwise.verdict().ready"):
@@ -96,7 +100,12 @@ class MiniWoBPage(BrowserPage):
             self.call("observe", {})  # waits for what loads
         else:
             self.broken(f"{given.name} did not become ready")
-        self.utterance = str(self.evaluate("turnwise.task()"))
+        self.utterance, self._untouched = str(self.evaluate("turnwise.task()")), True
+
+    def ask(self, script: str) -> Any:
+        """The value of a script that may leave something behind on the page."""
+        self._untouched = False
+        return self.evaluate(script)
 
     def read(self) -> None:
         """Look at the page as it stands."""
@@ -108,6 +117,7 @@ class MiniWoBPage(BrowserPage):
     def act(self, name: str, *arguments: Any) -> str:
         """`_<name>` below, and the page's clock moves on. What is wrong with it, "" if it was done."""
         assert self._given is not None
+        self._untouched = False
         self._log.append((name, arguments))
         problem: str = getattr(self, f"_{name}")(*arguments)
         if not problem:

@@ -256,6 +256,20 @@ def test_equal_seeds_and_actions_give_equal_bytes(make: Make) -> None:
         assert seen[0] == seen[1] == seen[2], name
 
 
+@needs_browser
+def test_a_page_that_nobody_touched_is_not_loaded_again(make: Make) -> None:
+    env = make("click-checkboxes")
+    first = env.reset(seed=6)
+    env.page.evaluate("window.old = 1")
+    assert not env.step("hello")[4]["valid_action"]
+    assert env.reset(seed=6) == first and env.page.evaluate("window.old") == 1
+    for touch in (lambda: env.step(call("wait", ms=1)), lambda: env.step(call("click", mark=99)), env.expert_action):
+        env.page.evaluate("window.old = 1")
+        touch()
+        assert env.reset(seed=6) == first and env.page.evaluate("window.old ?? 0") == 0
+    assert solve(env)[1] == 1.0
+
+
 # --- tools ------------------------------------------------------------------------------------------------------------
 
 
