@@ -155,9 +155,15 @@ class Episode:
         """A copy of the environment, or what came in its way."""
         if self._hangs is not None:
             return Env(), self._hangs
-        limits: dict[str, Any] = {"inline": self._inline, "deadline_s": self.limits.step_deadline_s}
         try:
-            return await call_env(lambda: fork(self.env), **limits, what="the environment's fork", late=Env.close), None
+            copy = await call_env(
+                lambda: fork(self.env),
+                inline=self._inline,
+                deadline_s=self.limits.step_deadline_s,
+                what="the environment's fork",
+                late=lambda env: env.close(),
+            )
+            return copy, None
         except Broken as error:
             if error.__cause__ is None:
                 self._hangs = error

@@ -60,7 +60,9 @@ class Live:
 
 
 def worlds_of(recipe: Recipe) -> Worlds:
-    return Worlds(per_env={choice.id: choice.kwargs for choice in recipe.env})
+    """The environments of a recipe."""
+    kwargs = {choice.id: choice.kwargs for choice in recipe.env}
+    return Worlds(per_env=kwargs, close_deadline_s=min(10.0, recipe.step_deadline_s))
 
 
 def sampling_of(recipe: Recipe) -> Sampling:
