@@ -67,7 +67,7 @@ class TurnEnv(gymnasium.Env[str, str]):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4, "inline": True}  # noqa: RUF012  (Gymnasium's)
-    """`inline`: step and reset take microseconds and cannot block, so a rollout may call them on the event loop."""
+    """`inline`: no call takes long or can block, the constructor's included, so a rollout may make them on the event loop."""
     levels: ClassVar[range]
     """Difficulty levels the environment offers."""
     default_level: ClassVar[int] = 1
