@@ -21,7 +21,7 @@ _REAPED_S = 0.02
 _END_S = 20.0
 """A killed process needs the processor once more, and on a full machine its group waits for it."""
 _PATIENT_S = 1.0
-"""How long ended processes of a session that owes time wait behind others."""
+"""How long killed processes of a session that owes time wait behind others, and it is only asked whether they are gone."""
 _LAST_BREATH_S, _ALONE_S = 0.02, 0.1
 _LOOK_S, _FIRST_LOOK_S, _RARELY_S = 0.02, 0.01, 0.1
 _HURRY_S = 0.002
@@ -258,7 +258,7 @@ class Accounts:
         behind those who owe nothing, but before all calls of those who do; first of all where they would never have a turn."""
         if self._group:
             self._group.pace(Pace.USUAL if self._credit_ms > 0 else Pace.LATE)
-        if not self._group or self.forked or self._group.end_all_but(self._init, _PATIENT_S):
+        if not self._group or self.forked or self._group.buried(_PATIENT_S, 1):
             return True
         with self._group.first():
             return self._group.end_all_but(self._init, _END_S)
