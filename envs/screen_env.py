@@ -19,6 +19,9 @@ from turnwise.types import Task
 
 __all__ = ["PictureEnv", "ScreenEnv", "pixels"]
 
+EXAMPLE = 30
+"""The mark of the example in the rules. Few screens have as many: who only repeats the rules clicks nothing."""
+
 
 class ScreenEnv(ToolEnv):
     """The answer to a reply is what went wrong with its calls and the screen after the last of them.
@@ -48,9 +51,10 @@ class ScreenEnv(ToolEnv):
     @override
     def rules(self) -> str:
         specs = self.format.describe(self.tools).partition("\nCall one")[0]
+        example = self.format.call("click", {"mark": EXAMPLE})
         return (
-            f"{specs}\nFor example {self.format.call('click', {'mark': 3})}. Each reply calls one or several of the tools; the "
-            f"answer is {self.shown}. There is nothing to say at the end: {self.ending}."
+            f"{specs}\nFor example {example}. Each reply calls one or several of the tools; the answer is {self.shown}. "
+            f"There is nothing to say at the end: {self.ending}."
         )
 
     @override

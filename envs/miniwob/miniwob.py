@@ -5,7 +5,8 @@ browser of this process, without Selenium and without any network. Every action 
 
 One sees what is asked for and the page as a tree of what can be seen: each element with a mark, its text or what is in it, for
 drawings kind, colours and place. One clicks, types, presses keys, selects, drags, hovers, scrolls and waits, on marks or points.
-What a page paints on a canvas or as an image is in no text; `image=True` shows it.
+What a page paints on a canvas or as an image is in no text; `image=True` shows it. Where the events of `daily-calendar` lie is
+said with `boxes=True` only.
 
 Time: the page's clock stands still while one thinks. An action moves it by `step_ms`, `wait` by what it is told; what could not
 be done takes no time, and while a button is held down each move of the pointer takes 16 ms. So the time limits of the pages (7 to
@@ -18,6 +19,10 @@ as well. The outcome is the raw reward, and 0 where that is below.
 
 A seed goes into the page's own Math.seedrandom. Pages that know a train and a test distribution are told the split. A fork plays
 the episode's actions once more in a context of its own, and fails if that gives anything else.
+
+A task is a page and a seed. Pages of few variants look the same under many seeds and in both splits: `click-test` is always the
+same button. Nor do all of them ask for understanding: clicks that solved other tasks, recited without looking, are right on one
+page of eleven (some pay for any click, on others a first mark is right by luck) and are paid -1 on the rest.
 
 It needs `pip install 'turnwise[miniwob]'` and a Chromium (`playwright install chromium`, or Debian's `chromium-headless-shell`).
 The pages are under the MIT licence: OpenAI 2016, Stanford 2018, Farama Foundation 2022.
