@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -261,7 +262,7 @@ class VLLMEngine:
         folder = Path(adapter.path)
         folder.mkdir()
         (folder / "adapter_config.json").write_text(json.dumps(self._settings), encoding="utf-8")
-        plain = {name.replace(".default.", "."): tensor for name, tensor in weights.items()}
+        plain = {_plain_lora(name): tensor for name, tensor in weights.items()}
         size = await asyncio.to_thread(write_weights, plain, folder / "adapter_model.safetensors")
         await asyncio.gather(*(transport.adopt(adapter) for transport in self.transports))
         self._adapter = adapter
@@ -269,14 +270,30 @@ class VLLMEngine:
         return size
 
     async def differing(self, weights: Mapping[str, Any]) -> list[str]:
-        """Names of the tensors in `weights` that a vLLM holds otherwise: what is wrong when log-probabilities differ."""
+        """Names of the tensors in `weights` that a vLLM holds otherwise: what is wrong when log-probabilities differ.
+
+        Adapters are compared with what the layers of the vLLM compute with, but for ranks or scales of single layers."""
+        adapters = {_plain_lora(name): name for name in weights if ".lora_" in name}
+        base = {_plain_base(name): name for name in weights if ".lora_" not in name} if adapters else {n: n for n in weights}
+        found: list[str] = []
+        if base:
+            found += await self._compared({plain: weights[name] for plain, name in base.items()}, "turnwise_differing")
+        scale = _scale(self._settings) if self._settings is not None else None
+        if adapters and self._adapter is not None and scale is not None:
+            there = (str(self._adapter.number), repr(scale))
+            plain = {plain: weights[name] for plain, name in adapters.items()}
+            found += await self._compared(plain, "turnwise_differing_adapter", *there)
+        return sorted((adapters | base)[name] for name in set(found))
+
+    async def _compared(self, weights: Mapping[str, Any], method: str, *arguments: str) -> list[str]:
+        """What any worker says of the tensors."""
         path = self._folder / "compare.safetensors"
         await asyncio.to_thread(write_weights, weights, path)
         try:
-            answers = [await transport.call("turnwise_differing", str(path)) for transport in self.transports]
+            answers = [await transport.call(method, str(path), *arguments) for transport in self.transports]
         finally:
             path.unlink(missing_ok=True)
-        return sorted({name for answer in answers for worker in answer for name in worker})
+        return [name for answer in answers for worker in answer for name in worker]
 
     def release(self, session: str) -> None:
         self._homes.pop(session, None)
@@ -342,6 +359,24 @@ class VLLMEngine:
                 elif self._label and await transport.labelled() != self._label:
                     await self._load(transport, self._file, self._label)
                     self.stats.restored += 1
+
+
+def _plain_lora(name: str) -> str:
+    """A LoRA tensor's name in an adapter's file."""
+    return name.replace(".default.", ".")
+
+
+def _plain_base(name: str) -> str:
+    """The name that a weight had before peft wrapped its model."""
+    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
+
+
+def _scale(settings: Mapping[str, Any]) -> float | None:
+    """What B is multiplied with; None where it is not one number for all layers."""
+    if settings.get("rank_pattern") or settings.get("alpha_pattern"):
+        return None
+    rank = settings["r"]
+    return settings["lora_alpha"] / (math.sqrt(rank) if settings.get("use_rslora") else rank)
 
 
 def _shared_memory() -> Path:

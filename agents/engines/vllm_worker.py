@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-__all__ = ["Weights", "differing", "parts"]
+__all__ = ["Weights", "adapter_parts", "differing", "parts"]
 
 
 def _plain_linear(layer: Any, remove_weight: bool) -> None:
@@ -38,15 +38,65 @@ class Weights:
         return {"tensors": float(len(weights)), "bytes": float(size), "seconds": time.perf_counter() - started}
 
     def turnwise_differing(self, path: str) -> list[str]:
-        """Names of the file's tensors that the model holds otherwise."""
+        """Names of the file's tensors that the model holds otherwise. Layers that carry adapters go by their plain names."""
         model = self.model_runner.model
         packed = cast("dict[str, list[str]]", getattr(model, "packed_modules_mapping", {}))
-        return differing(load_file(path), dict(model.named_parameters()), packed)
+        served = {name.replace(".base_layer.", "."): tensor for name, tensor in model.named_parameters()}
+        return differing(load_file(path), served, packed)
+
+    def turnwise_differing_adapter(self, path: str, number: str, scale: str) -> list[str]:
+        """Names of the file's LoRA tensors that the model computes with otherwise, of the adapter of that number: what stands in
+        the buffers of its layers is compared, where the scale is multiplied into B already. All, if it knows no such adapter."""
+        adapters = load_file(path)
+        held = self._adapter(adapters, int(number))
+        if held is None:
+            return list(adapters)
+        wanted = {name: _scaled(tensor, name, float(scale), held[name]) for name, tensor in adapters.items() if name in held}
+        return differing(wanted, held, {})
 
     def turnwise_disturb(self, name: str) -> None:
         """Add 1 to the first number of a parameter: how a weight is broken on one side, to see that it is found."""
         with torch.no_grad():
             self.model_runner.model.get_parameter(name).view(-1)[0] += 1.0
+
+    def turnwise_disturb_adapter(self, path: str, number: str, name: str) -> None:
+        """The same to a tensor of an adapter, of those in the file."""
+        held = self._adapter(load_file(path), int(number))
+        assert held is not None
+        held[name][0, 0] += 1.0
+
+    def _adapter(self, adapters: Mapping[str, Tensor], number: int) -> dict[str, Tensor] | None:
+        manager = self.model_runner.lora_manager._adapter_manager
+        if number not in manager.lora_index_to_id:
+            return None
+        return adapter_parts(adapters, manager.modules, manager.packed_modules, manager.lora_index_to_id.index(number))
+
+
+def adapter_parts(
+    adapters: Mapping[str, Tensor], modules: Mapping[str, Any], packed: Mapping[str, Sequence[str]], slot: int
+) -> dict[str, Tensor]:
+    """Where vLLM's layers hold each LoRA tensor, by its name in a peft file.
+
+    A layer holds stacks `lora_a_stacked[i]`, [slots, 1, rank, in], and `lora_b_stacked[i]`, [slots, 1, out, rank], one for each
+    of the checkpoint's layers that it is made of (`packed`, by the layer's whole name). Ranks beyond the adapter's own are left
+    out, and so is what has another shape (sharded) or another kind of layer.
+    """
+    owners = {piece: (own, i) for own, pieces in packed.items() for i, piece in enumerate(pieces)}
+    found: dict[str, Tensor] = {}
+    for name, tensor in adapters.items():
+        module, _, side = name.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
+        own, index = owners.get(module, (module, 0))
+        stacks: Any = getattr(modules.get(own), "lora_a_stacked" if side == "lora_A" else "lora_b_stacked", None)
+        if isinstance(stacks, tuple):
+            part: Tensor = cast("tuple[Tensor, ...]", stacks)[index][slot, 0]
+            found[name] = part[: len(tensor)] if side == "lora_A" else part[:, : tensor.shape[1]]
+    return found
+
+
+def _scaled(tensor: Tensor, name: str, scale: float, held: Tensor) -> Tensor:
+    """An adapter's tensor as it is computed with."""
+    cast_to = tensor.to(held.dtype)
+    return cast_to * scale if ".lora_B" in name else cast_to
 
 
 def differing(weights: Mapping[str, Tensor], served: Mapping[str, Tensor], packed: Mapping[str, Sequence[str]]) -> list[str]:

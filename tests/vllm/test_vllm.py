@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,13 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
 
 from turnwise.agents.engine import Completion, Sampling
 from turnwise.agents.engines.vllm import VLLMEngine
 from turnwise.agents.engines.vllm_http import HttpVLLM
 from turnwise.agents.engines.vllm_local import LocalVLLM, cpu_options
+from turnwise.agents.engines.vllm_tokens import Adapter
 from turnwise.errors import ConfigError, EngineFailure
 from turnwise.trainers.learner import LocalLearner, Update
 from turnwise.trainers.sync import Probe, sync
@@ -319,6 +321,27 @@ def test_the_probe_asks_every_vllm(
     runner.run(talk())
 
 
+async def told_apart(http: HttpVLLM, engine: VLLMEngine, wrapped: PeftModel) -> None:
+    """One number of an adapter, or of the model below it, is another in vLLM: its tensor is named, and no other."""
+    assert await engine.differing(wrapped.state_dict()) == []
+    learner, adopt = LocalLearner(wrapped, Update()), http.adopt
+    for wrong in ("layers.1.self_attn.v_proj.lora_A", "layers.2.mlp.down_proj.lora_B", "layers.0.mlp.up_proj.lora_B"):
+        name = f"base_model.model.model.{wrong}"
+
+        async def disturbed(adapter: Adapter, *, tensor: str = f"{name}.weight") -> None:
+            await adopt(adapter)
+            file = f"{adapter.path}/adapter_model.safetensors"
+            await http.call("turnwise_disturb_adapter", file, str(adapter.number), tensor)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(http, "adopt", disturbed)
+            with pytest.raises(EngineFailure, match=re.escape(f"these tensors differ: {name}.default.weight.")):
+                await sync(engine, learner, Probe(tolerance=1e3))  # blind to all but the tensors, which are compared by default
+        assert (await sync(engine, learner, Probe())).metrics["sync/probe_difference"] < 1e-3
+    await http.call("turnwise_disturb", "model.norm.weight")
+    assert await engine.differing(wrapped.state_dict()) == ["base_model.model.model.norm.weight"]
+
+
 def test_adapters_travel_alone(runner: asyncio.Runner, server: Server, model: PreTrainedModel) -> None:
     """The server of the test before, whose base weights are the checkpoint's again after one sync."""
     settings = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
@@ -344,6 +367,7 @@ def test_adapters_travel_alone(runner: asyncio.Runner, server: Server, model: Pr
             found = await engine.score(PROMPT, done.ids)
             assert torch.tensor(found).sub(expected(wrapped, PROMPT, done)).abs().max() < 1e-3
             assert 0 < engine.sync_cost[0] < plain.sync_cost[0]
+        await told_apart(http, engine, wrapped)
         await engine.close()
 
     runner.run(talk())
