@@ -1,4 +1,5 @@
-"""One recipe, four ways: the embedded engine, vLLM, a Ray cluster of two nodes, and killed by SIGKILL and resumed.
+"""One recipe, four ways: the embedded engine, vLLM, a Ray cluster of two nodes, and killed by SIGKILL and resumed; and vLLM in an
+actor of such a cluster.
 
     python benchmarks/four_runs.py --vllm .venv-vllm/bin/python        some ten minutes on an idle machine
     python benchmarks/four_runs.py --only torch killed replay
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "four_runs.json"
 RECIPE = str(ROOT / "recipes" / "quickstart.toml")
 HEADS = "policy.heads=3"  # of 32 numbers each, which vLLM knows on a CPU
-RUNS = ("torch", "vllm", "ray", "killed", "replay")
+RUNS = ("torch", "vllm", "ray", "ray_vllm", "killed", "replay")
 
 
 def command(python: str, *arguments: str) -> list[str]:
@@ -93,11 +94,11 @@ class Runs:
         carried_out(command(sys.executable, "train", "--resume", str(folder)), self.out / "killed.log")
         return folder
 
-    def ray(self) -> Path:
-        if (self.out / "ray" / "results.json").is_file():
-            return self.out / "ray"
-        with cluster(self.out) as address:
-            return self.train("ray", "--cluster", address)
+    def ray(self, name: str, *more: str, python: str = sys.executable) -> Path:
+        if (self.out / name / "results.json").is_file():
+            return self.out / name
+        with cluster(self.out, python) as address:
+            return self.train(name, *more, "--cluster", address, python=python)
 
     def replay(self) -> str:
         done = subprocess.run(
@@ -111,13 +112,13 @@ def lines(path: Path) -> int:
 
 
 @contextmanager
-def cluster(out: Path) -> Generator[str]:
+def cluster(out: Path, python: str) -> Generator[str]:
     """Two Ray nodes on this machine; the address of the head."""
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(16).hex()}  # these nodes' own
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--num-cpus=2", "--object-store-memory=200000000", "--block"]
+    ray = [python, "-m", "ray.scripts.scripts", "start", "--num-cpus=2", "--object-store-memory=200000000", "--block"]
     common = [*ray, "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
     nodes = [
         [
@@ -174,7 +175,8 @@ def main() -> None:
     how = {
         "torch": lambda: runs.train("torch"),
         "vllm": lambda: runs.train("vllm", "engine=vllm", python=arguments.vllm),
-        "ray": runs.ray,
+        "ray": lambda: runs.ray("ray"),
+        "ray_vllm": lambda: runs.ray("ray_vllm", "engine=vllm", python=arguments.vllm),
         "killed": runs.killed,
     }
     rows: dict[str, Any] = {}
