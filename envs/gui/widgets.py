@@ -32,6 +32,7 @@ BOXES = frozenset(("bar", "grid", "card"))
 """What is seen, and not said."""
 LONGEST, PARAGRAPH = 200, 2000
 """Characters of a name and of a text that the observer shows."""
+_as_json = json.JSONEncoder(ensure_ascii=False).encode  # which json.dumps would make anew each time
 
 
 remembered = lru_cache(1 << 15)
@@ -244,4 +245,4 @@ def _body(node: Node) -> str:
 
 def _quote(words: str, most: int) -> str:
     words = " ".join(words.split())
-    return json.dumps(words if len(words) <= most else words[: most - 1] + "…", ensure_ascii=False)
+    return _as_json(words if len(words) <= most else words[: most - 1] + "…")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnwise.envs.platformer.course import AIR, HEIGHT, SOLID, TILE, Course, Patrol
+from turnwise.envs.platformer.landmarks import hangs
 from turnwise.envs.platformer.physics import Body
 from turnwise.envs.platformer.view import COLUMNS, View
 
@@ -109,6 +110,7 @@ def _sprite(art: str, mirrored: bool) -> tuple[NDArray[np.uint8], NDArray[np.boo
     return tuple(a.repeat(SCALE, 0).repeat(SCALE, 1) for a in (colours, seen))  # pyright: ignore[reportReturnType]
 
 
+_ART["hanging spikes"] = " ".join(reversed(_ART["spikes"].split()))
 _TILES = {"=": "platform", "^": "spikes", "C": "checkpoint", "F": "flag"}
 
 
@@ -130,7 +132,8 @@ def _scenery(course: Course, first: int) -> NDArray[np.uint8]:
                 above = course.grid[(row + 1) * course.width + column] if row < HEIGHT - 1 else SOLID
                 _draw(picture, "earth" if above == SOLID else "grass", (column - first) * TILE, row * TILE)
             elif sign in _TILES:
-                _draw(picture, _TILES[sign], (column - first) * TILE, row * TILE)
+                art = "hanging spikes" if sign == "^" and hangs(course, row, column) else _TILES[sign]
+                _draw(picture, art, (column - first) * TILE, row * TILE)
     picture.setflags(write=False)
     return picture
 

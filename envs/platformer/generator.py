@@ -32,11 +32,11 @@ class Level(NamedTuple):
 
 
 LEVELS: dict[int, Level] = {
-    1: Level(5, 1, 5, 0, 4),
-    2: Level(9, 1, 5, 1, 6),
-    3: Level(17, 2, 6, 2, 9),
-    4: Level(30, 3, 6, 3, 10),
-    5: Level(60, 5, 7, 3, 10),
+    1: Level(6, 1, 6, 0, 4),
+    2: Level(9, 1, 5, 1, 7),
+    3: Level(17, 2, 6, 2, 10),
+    4: Level(30, 3, 6, 3, 11),
+    5: Level(60, 5, 7, 3, 11),
 }
 
 
@@ -104,6 +104,12 @@ def _pit(b: Builder) -> None:
         else:
             b.columns.append(_column(0))
     b.ground += rise
+
+
+def _teeth(b: Builder) -> None:
+    """Spikes that hang from a roof: one runs below them, and must not jump."""
+    roofed = b.ground * "#" + "..^##" + "." * (HEIGHT - b.ground - 5)
+    b.columns += [roofed] * (5 + b.draws.below(4))
 
 
 def _wall(b: Builder) -> None:
@@ -195,14 +201,16 @@ def _tower(b: Builder) -> None:
 
 SECTIONS: tuple[Callable[[Builder], None], ...] = (
     _pit,
-    _wall,
+    _teeth,
     _spikes,
-    _steps,
     _walker,
+    _wall,
+    _steps,
     _stones,
     _hedgehog,
     _tunnel,
     _bat,
     _climb,
 )
-"""From the first ones met to the last."""
+"""From the first ones met to the last. The first four kill, some of them who jumps and some who does not: were walls and steps
+among them, which forgive, the moves that solved one course would solve many others."""

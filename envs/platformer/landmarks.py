@@ -6,7 +6,7 @@ import re
 
 from turnwise.envs.platformer.course import SOLID, Course
 
-__all__ = ["Landmark", "landmarks", "told"]
+__all__ = ["Landmark", "hangs", "landmarks", "told"]
 
 Landmark = tuple[int, int, str, int, int]
 """First and last column, what it is, its height, and for steps and drops by how much."""
@@ -21,8 +21,14 @@ def landmarks(course: Course) -> list[Landmark]:
     for row, line in enumerate(reversed(course.rows)):
         for match in _THINGS.finditer(line) if line.strip(".#o") else ():
             first, after = match.span()
-            found.append((first, after - 1, _WORDS[line[first]], row + 1, 0))
+            what = "hanging spikes" if line[first] == "^" and hangs(course, row, first) else _WORDS[line[first]]
+            found.append((first, after - 1, what, row + 1, 0))
     return sorted(found)
+
+
+def hangs(course: Course, row: int, column: int) -> bool:
+    """Whether what is there hangs from a roof."""
+    return course.grid[(row + 1) * course.width + column] == SOLID
 
 
 def told(landmark: Landmark) -> str:

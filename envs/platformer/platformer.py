@@ -8,16 +8,17 @@ commas between. Whole-number physics, the same on every machine: one speeds up b
 jump is some six cells wide and three and a half high; who lets go of the jump button while rising jumps lower. Pits and spikes
 kill. Walkers can be jumped onto, hedgehogs and bats cannot. Who dies goes on from the last checkpoint, while lives are left.
 
-Courses are rows of sections, each of which can be passed by how it is made: pits, walls, spikes, stairs, walkers, platforms over
-pits, hedgehogs, low roofs, bats, high walls to climb; and towers, on which one has to turn back to get up, so that nobody arrives
-by going right for ever. Wherever one stands there is a way on: only death ends an attempt.
+Courses are rows of sections, each of which can be passed by how it is made: pits, roofs with spikes that hang from them, spikes,
+walkers, walls, stairs, platforms over pits, hedgehogs, tunnels, bats, high walls to climb; and towers, on which one has to turn
+back to get up, so that nobody arrives by going right for ever. What one has to jump over and what one must not jump under come in
+any order, so that the moves of one course do not solve others. Wherever one stands there is a way on: only death ends an attempt.
 
     level  sections  towers  kinds of the other sections
-      1        5       1     4
-      2        9       1     6
-      3       17       2     9, wider and higher
-      4       30       3     10
-      5       60       5     10; more than 100 decisions
+      1        6       1     4
+      2        9       1     7
+      3       17       2     10, wider and higher
+      4       30       3     11
+      5       60       5     11; more than 100 decisions
 
 The expert searches button presses with the exact physics, from one safe place to the next, and finds its way from anywhere.
 A step plays its ticks one by one and draws the map anew: some 45,000 steps a CPU second at level 5.

@@ -5,14 +5,15 @@ where it is, a hole ends the episode with nothing, the goal ends it with 1. `sli
 `success_rate` the move goes as wanted, else to either side of it, equally likely. Equal draws give equal moves in both.
 
 Levels are measured by the moves of a shortest way; the goal is never in the row or column of the start, so no single direction
-leads there. Each move counts towards the turn limit, twice the shortest way, so that fixed walks hardly ever arrive:
+leads there. Each move counts towards the turn limit, half as many again as the shortest way, so that fixed walks hardly ever
+arrive:
 
     level  board    moves of a shortest way
-      1    5 x 5    4 and 5
-      2    6 x 6    6 and 7
-      3    7 x 7    8 to 10
-      4    8 x 8    11 to 13
-      5    10 x 10  14 and more
+      1    6 x 6    6 and 7
+      2    7 x 7    8 and 9
+      3    8 x 8    10 to 12
+      4    9 x 9    13 to 15
+      5    10 x 10  16 and more
 
 Source: Gymnasium, `gymnasium.envs.toy_text.frozen_lake`; `lake_task` takes its maps (`["SFFF", "FHFH", ...]`) as they are. On
 slippery ice nobody can be sure to arrive: the expert then plays the policy that arrives most likely.
@@ -36,7 +37,7 @@ from turnwise.types import Task
 
 __all__ = ["LEVELS", "FrozenLake", "lake_task"]
 
-LEVELS: dict[int, tuple[int, int, int]] = {1: (5, 4, 5), 2: (6, 6, 7), 3: (7, 8, 10), 4: (8, 11, 13), 5: (10, 14, 10**9)}
+LEVELS: dict[int, tuple[int, int, int]] = {1: (6, 6, 7), 2: (7, 8, 9), 3: (8, 10, 12), 4: (9, 13, 15), 5: (10, 16, 10**9)}
 """Level -> (side of the board, least and most moves of a shortest way)."""
 
 _HOLES = 0.25
@@ -82,9 +83,9 @@ class FrozenLake(Puzzle):
 
     @override
     def turns(self, task: Task) -> int:
-        """Twice the shortest way; on slippery ice ten times it and 50."""
+        """Half as many again as the shortest way; on slippery ice ten times it and 50."""
         length = int(task.metadata["length"])
-        return 10 * length + 50 if self.slippery else 2 * length
+        return 10 * length + 50 if self.slippery else length + length // 2
 
     @override
     def rules(self) -> str:

@@ -4,11 +4,11 @@ The maze is shown whole, as Sokoban's boards are: "#" is wall, "_" floor, and a 
 search, which makes long winding ways with one way between any two places (a perfect maze); then the share `braid` of its dead
 ends is opened, which makes loops, so that there is more than one way and keeping to a wall no longer leads everywhere.
 
-Each move counts towards the turn limit, about twice the shortest way: a walk without aim hardly ever arrives in time. Levels are
+Each move counts towards the turn limit, twice the shortest way: a walk without aim hardly ever arrives in time. Levels are
 measured by the moves of a shortest way:
 
     level  rooms     moves of a shortest way
-      1    4 x 4     8 to 14
+      1    5 x 5     12 to 16
       2    6 x 6     16 to 24
       3    8 x 8     26 to 38
       4    10 x 10   40 to 58
@@ -35,7 +35,7 @@ from turnwise.types import Task
 
 __all__ = ["LEVELS", "Maze", "grown_maze"]
 
-LEVELS: dict[int, tuple[int, int, int]] = {1: (4, 8, 14), 2: (6, 16, 24), 3: (8, 26, 38), 4: (10, 40, 58), 5: (13, 60, 10**9)}
+LEVELS: dict[int, tuple[int, int, int]] = {1: (5, 12, 16), 2: (6, 16, 24), 3: (8, 26, 38), 4: (10, 40, 58), 5: (13, 60, 10**9)}
 """Level -> (rooms a side, least and most moves of a shortest way)."""
 
 _TRIES = 2_000
@@ -99,8 +99,8 @@ class Maze(Puzzle):
 
     @override
     def turns(self, task: Task) -> int:
-        """Twice the shortest way and 8; ten times it and 8 where the way has to be found first."""
-        return (10 if self.sight else 2) * int(task.metadata["length"]) + 8
+        """Twice the shortest way; ten times it where the way has to be found first."""
+        return (10 if self.sight else 2) * int(task.metadata["length"])
 
     @override
     def rules(self) -> str:
@@ -148,8 +148,9 @@ class Maze(Puzzle):
         moves = read_moves(action)
         if isinstance(moves, str):
             return self.refuse(moves)
-        moves, steps, blocked = self.in_turns(moves), steps_of(self._width), 0
-        for index in moves:
+        steps, played, blocked = steps_of(self._width), 0, 0
+        for index in self.in_turns(moves):
+            played += 1
             to = self._at + steps[index]
             if self._walls[to] == "#":
                 blocked += 1
@@ -157,7 +158,7 @@ class Maze(Puzzle):
             self._at = to
             if to == self._goal:
                 return self.moved("You are at the goal.", solved=True)  # what follows in the reply is ignored
-        return self.moved((f"Blocked: {blocked} of {len(moves)} moves." if len(moves) > 1 else "Blocked.") if blocked else "")
+        return self.moved((f"Blocked: {blocked} of {played} moves." if played > 1 else "Blocked.") if blocked else "")
 
     @override
     def expert_action(self) -> str:

@@ -10,7 +10,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from gymnasium.error import ResetNeeded
@@ -20,17 +20,17 @@ from typing_extensions import Unpack, override
 from turnwise.envs.actions import final_answer
 from turnwise.envs.core import Transition, TurnEnv
 from turnwise.envs.options import TurnOptions
+from turnwise.envs.puzzles.counted_moves import CountedMoves
 from turnwise.envs.puzzles.grid_picture import Cell, picture
 from turnwise.errors import ConfigError
 from turnwise.types import Task
 
 __all__ = ["Puzzle", "answer_in", "task_id"]
 
-T = TypeVar("T")
 _SOLVED = {"solved": 1.0}
 
 
-class Puzzle(TurnEnv):
+class Puzzle(CountedMoves):
     """A board that an agent changes by text.
 
     Authors write `rules`, `place`, `turns`, `board`, `cells`, and `generate`, `play` and `expert_action` as for any TurnEnv.
@@ -97,21 +97,6 @@ class Puzzle(TurnEnv):
         """The answer to moves that were played: the board, a note, and 1 if that solved it."""
         text = f"{self.board()}\n{note}" if note else self.board()
         return Transition(text, 1.0, True, 1.0, _SOLVED) if solved else Transition(text, terminated=lost)
-
-    def in_turns(self, moves: Sequence[T]) -> Sequence[T]:
-        """The moves of a reply that are still to be played: each counts as a turn, or one long walk would find what is easy.
-
-        Where the caller set `max_turns`, turns are counted and not moves.
-        """
-        if self._max_turns:
-            return moves
-        played = moves[: self._limit - self.turn + 1]
-        self._limit -= len(played) - 1
-        return played
-
-    def allowance(self) -> str:
-        """For the rules of a puzzle whose moves count: how many there are; "" where turns are counted."""
-        return "" if self._max_turns else f" You have {self._limit} moves."
 
     def need_episode(self) -> None:
         """Raises ResetNeeded where no episode is being played; for `expert_action`."""

@@ -15,6 +15,7 @@ from typing_extensions import Unpack, override
 
 from turnwise.envs.core import Split, Transition, TurnEnv, split_of
 from turnwise.envs.options import TurnOptions
+from turnwise.envs.puzzles.counted_moves import CountedMoves
 from turnwise.envs.puzzles.sokoban_levels import LENGTHS, difficulty_of, random_level
 from turnwise.envs.puzzles.sokoban_render import picture
 from turnwise.envs.puzzles.sokoban_rules import (
@@ -48,7 +49,7 @@ _ONE_MOVE = {
 """The usual replies of one move, which need no parsing."""
 
 
-class Sokoban(TurnEnv):
+class Sokoban(CountedMoves):
     """Push every box ($) onto a goal (.). One reply plays one or several moves; the answer is the new board.
 
     Difficulty is the number of moves (steps of the man) of a shortest solution, whatever the size of the board:
@@ -211,19 +212,16 @@ class Sokoban(TurnEnv):
         moves = read_moves(action)
         if isinstance(moves, str):
             return self.refuse(f"{moves}\n{self._text.decode('ascii')}")
-        counted = not (self.moves_per_turn or self._max_turns)  # whoever sets a limit of turns means turns
-        left = self._limit - self.turn + 1 if counted else MAX_MOVES
-        asked, limit = len(moves), self.moves_per_turn or min(MAX_MOVES, left)
+        asked, limit, played = len(moves), self.moves_per_turn or MAX_MOVES, 0
         off_goal, blocked, solved = self._text.count(_BOX), 0, False
-        for index in moves[:limit]:
+        for index in moves[:limit] if self.moves_per_turn else self.in_turns(moves[:limit]):
+            played += 1
             man = move(self._text, self._man, self._steps[index])
             blocked += man == self._man
             self._man = man
             solved = _BOX not in self._text
             if solved:
                 break  # what follows in the reply is ignored
-        if counted:
-            self._limit -= min(asked, limit) - 1
         terms = {"solved": 1.0} if solved else {}
         if self.box_reward:
             home = off_goal - self._text.count(_BOX)
@@ -232,10 +230,10 @@ class Sokoban(TurnEnv):
         if solved:
             lines.append("Solved.")
         elif blocked:
-            lines.append("Blocked." if asked == 1 else f"Blocked: {blocked} of {min(asked, limit)} moves.")
-        if asked > limit and not solved:
-            why = "of one reply" if limit == (self.moves_per_turn or MAX_MOVES) else "of the episode"
-            lines.append(f"Only {limit} of {asked} moves were played: that is the limit {why}.")
+            lines.append("Blocked." if asked == 1 else f"Blocked: {blocked} of {played} moves.")
+        if asked > played and not solved:
+            why = "of one reply" if played == limit else "of the episode"
+            lines.append(f"Only {played} of {asked} moves were played: that is the limit {why}.")
         return Transition("\n".join(lines), sum(terms.values()), solved, 1.0 if solved else 0.0, terms)
 
     def _box_count(self) -> int:

@@ -5,12 +5,13 @@ many tasks of few discs. A shortest solution between two positions is known in c
 move, everything stands on the third peg when it goes straight, or on either when it goes over the third peg, and the better of
 the two counts (the largest disc never needs to move more than twice).
 
+Each move counts towards the turn limit, a shortest solution and a third of it and 3, so that fixed moves hardly ever arrive.
 Levels are measured by the moves of a shortest solution:
 
     level  discs  moves
-      1      4    6 to 9
-      2      4    10 to 15
-      3      5    16 to 31
+      1      5    6 to 9
+      2      6    10 to 15
+      3      6    16 to 31
       4      6    32 to 63
       5      7    64 to 127
 """
@@ -29,7 +30,7 @@ from turnwise.types import Task
 
 __all__ = ["LEVELS", "Position", "TowerOfHanoi", "shortest"]
 
-LEVELS: dict[int, tuple[int, int, int]] = {1: (4, 6, 9), 2: (4, 10, 15), 3: (5, 16, 31), 4: (6, 32, 63), 5: (7, 64, 127)}
+LEVELS: dict[int, tuple[int, int, int]] = {1: (5, 6, 9), 2: (6, 10, 15), 3: (6, 16, 31), 4: (6, 32, 63), 5: (7, 64, 127)}
 """Level -> (discs, least and most moves of a shortest solution)."""
 PEGS = "ABC"
 MAX_MOVES = 100
@@ -70,9 +71,9 @@ class TowerOfHanoi(Puzzle):
 
     @override
     def turns(self, task: Task) -> int:
-        """One and a half times a shortest solution, and 6."""
+        """A shortest solution, a third of it, and 3; each move counts as a turn."""
         length = int(task.metadata["length"])
-        return length + length // 2 + 6
+        return length + length // 3 + 3
 
     @override
     def rules(self) -> str:
@@ -81,7 +82,7 @@ class TowerOfHanoi(Puzzle):
             "Each line is a peg with its discs from the lowest to the top one. Only the top disc of a peg can be moved, and "
             "never onto a smaller one; a larger number is a larger disc.\n"
             "Reply with one or several moves, each as the peg to take from and the peg to put on, for example "
-            "<answer>AC BC</answer>."
+            f"<answer>AC BC</answer>.{self.allowance()}"
         )
 
     @override
@@ -119,7 +120,7 @@ class TowerOfHanoi(Puzzle):
             return self.refuse(moves)
         pegs = [list(discs) for discs in self._pegs]
         goal, note = _stacked(self._goal), ""
-        for number, (source, target) in enumerate(moves):
+        for number, (source, target) in enumerate(self.in_turns(moves)):
             wrong = self._wrong(pegs, source, target)
             if wrong:
                 left = len(moves) - number - 1

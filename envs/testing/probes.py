@@ -66,11 +66,13 @@ def probe_rewards(subject: Subject) -> Mapping[str, float]:
 
 
 def _recitals(subject: Subject, env: Env) -> dict[str, Policy]:
-    """What solved other tasks, over and over: reply by reply, and in long replies, where a reply may hold many moves."""
+    """What solved other tasks, over and over: each solution, all of them, and these in long replies, which may hold moves."""
     policies = dict[str, Policy]()
     for level in subject.levels[:_RECITED]:
         options = {"split": "train", "difficulty": level}
         played = [play(env, expert, seed=seed, options=options, transcript=False) for seed in range(_SOLUTIONS)]
+        for number, episode in enumerate(played, 1):
+            policies[f"solution of other task {number}, level {level}"] = _cycle(episode.actions)
         replies = [reply for episode in played for reply in episode.actions]
         words = " ".join(final_answer(reply) or "" for reply in replies).split()
         longer = [" ".join(words[start : start + _WORDS]) for start in range(0, len(words), _WORDS)]

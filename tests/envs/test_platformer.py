@@ -167,7 +167,7 @@ def test_levels_take_more_decisions(level: int) -> None:
 def test_every_kind_of_section_occurs() -> None:
     """By what only it has: all signs, all enemies; and one tower a course at least."""
     made = [random_course(Draws(np.random.default_rng(seed)), 5) for seed in range(3)]
-    assert len(SECTIONS) == 10
+    assert len(SECTIONS) == 11
     for task in made:
         assert set("".join(task["rows"])) == set(".#=^oCF")
         assert {enemy[0] for enemy in task["enemies"]} == {"walker", "hedgehog", "bat"}

@@ -126,7 +126,7 @@ def test_the_picture_shows_every_cell() -> None:
     env = FrozenLake(render_mode="rgb_array", difficulty=1)
     env.reset(seed=0)
     before = env.render()
-    assert before.shape == (160, 160, 3) and before.dtype == np.uint8
+    assert before.shape == (192, 192, 3) and before.dtype == np.uint8
     env.step(env.expert_action())
     assert (env.render() != before).any()
 
@@ -137,7 +137,7 @@ def test_each_move_counts_towards_the_limit_and_fixed_walks_hardly_arrive() -> N
         for seed in range(50):
             first, _ = env.reset(seed=seed, options={"difficulty": seed % 5 + 1, "split": "test"})
             limit, turns, over = env.turn_limit(env.task), 0, False
-            assert limit == 2 * env.task.metadata["length"] and f"You have {limit} moves." in first
+            assert limit == env.task.metadata["length"] * 3 // 2 and f"You have {limit} moves." in first
             while not over:
                 terminated, over, info = env.step(walk)[2:]
                 turns, over = turns + 1, over or terminated

@@ -98,7 +98,7 @@ def test_the_picture_is_the_board() -> None:
     env = Maze(render_mode="rgb_array", difficulty=1)
     env.reset(seed=0)
     image = env.render()
-    assert image.shape == (9 * 32, 9 * 32, 3) and image.dtype == np.uint8
+    assert image.shape == (11 * 32, 11 * 32, 3) and image.dtype == np.uint8
     env.step(env.expert_action())
     assert (env.render() != image).any()
 

@@ -110,6 +110,6 @@ def test_the_picture() -> None:
     env = TowerOfHanoi(render_mode="rgb_array")
     env.reset(seed=0)
     before = env.render()
-    assert before.shape == (5 * 32, 7 * 32, 3) and before.dtype == np.uint8
+    assert before.shape == (6 * 32, 7 * 32, 3) and before.dtype == np.uint8
     env.step(env.expert_action())
     assert (env.render() != before).any()

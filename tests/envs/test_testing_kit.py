@@ -365,7 +365,7 @@ def test_rejects(env: type[Safe], rule: str) -> None:
 def test_rejects_what_a_long_walk_without_aim_solves() -> None:
     """Mazes, where turns are limited and not moves: other mazes' ways, over and over, arrive."""
     with pytest.raises(ContractError, match="solutions of other tasks"):
-        check_turn_env(lambda: gymnasium.make("turnwise/Maze-v0", max_turns=40), tasks=10, levels=[1], rules=[PROBES])
+        check_turn_env(lambda: gymnasium.make("turnwise/Maze-v0", max_turns=20), tasks=20, levels=[1], rules=[PROBES])
 
 
 def test_rejects_an_order_that_depends_on_the_hash_seed() -> None:
