@@ -1,7 +1,8 @@
 """The scripts that every MiniWoB page gets before its own: a clock that only moves when told, and a reader of the page.
 
 The clock: `Date`, `performance.now`, timers and animation frames of a page run on a time of its own, which `turnwise.advance(ms)`
-moves. What a page does then depends on the actions alone, never on how quick the machine is.
+moves, and on which requests are answered at once. What a page does then depends on the actions alone, never on how quick the
+machine is.
 """
 
 __all__ = ["PAGE_SCRIPT"]
@@ -50,8 +51,15 @@ _CLOCK = r"""
     now = end;
   };
   window.addEventListener("mousemove", event => { if (event.buttons) advance(FRAME); }, true);  // dragging takes its time
+  let asked = 0;  // requests that nobody has answered yet: what a page does then must not depend on how quick that was
+  const send = XMLHttpRequest.prototype.send;
+  XMLHttpRequest.prototype.send = function (...given) {
+    asked++;
+    this.addEventListener("loadend", () => { asked--; }, {once: true});
+    try { send.apply(this, given); } catch (error) { asked--; throw error; }
+  };
   const later = ms => new Promise(done => realTimeout(done, ms));
-  window.turnwise = {advance, errors, later, frame: () => new Promise(done => realFrame(done))};
+  window.turnwise = {advance, errors, later, asks: () => asked > 0, frame: () => new Promise(done => realFrame(done))};
 })();
 """
 
@@ -207,6 +215,9 @@ _READER = r"""
     const ended = image => new Promise(done => { image.addEventListener("load", done); image.addEventListener("error", done); });
     return Promise.race([Promise.all([page.fonts.ready, ...images.map(ended)]), turnwise.later(LOADING)]);
   };
+  const answered = async () => {
+    for (let left = LOADING; left > 0 && windows().some(view => view.turnwise.asks()); left--) await turnwise.later(1);
+  };
   const of = mark => {
     const element = elements[mark - 1];
     return element?.isConnected ? element : null;
@@ -232,8 +243,10 @@ _READER = r"""
       core.startEpisodeReal();
       return true;
     },
-    pass(ms, pointer) {  // `moved`: something else lies under the pointer now than what it was told of
+    async pass(ms, pointer) {  // `moved`: something else lies under the pointer now than what it was told of
+      await answered();
       for (const view of windows()) view.turnwise.advance(ms);
+      await answered();
       const now = pointer && document.elementFromPoint(...pointer);
       return {...this.verdict(), moved: Boolean(pointer) && (now !== under || now?.tagName === "IFRAME")};
     },

@@ -93,7 +93,8 @@ class MiniWoBPage(BrowserPage):
                 self.call("hover", {"x": given.window[0] - 1, "y": given.window[1] - 1})
             self.call("goto", {"url": address})
         self._given, self._pointer, self._log, self.verdict, self._untouched = given, None, [], Verdict(), False
-        self.evaluate(f"turnwise.pass({_LOADING_MS}), turnwise.start({given.seed}, {json.dumps(given.mode)})")
+        begin = f"turnwise.start({given.seed}, {json.dumps(given.mode)})"
+        self.evaluate(f"turnwise.pass({_LOADING_MS}).then(() => {begin})")
         for _ in range(_READY_TRIES):
             if self.evaluate("turnwise.verdict().ready"):
                 break

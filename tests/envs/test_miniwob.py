@@ -257,6 +257,15 @@ def test_equal_seeds_and_actions_give_equal_bytes(make: Make) -> None:
 
 
 @needs_browser
+def test_what_a_page_asks_for_is_answered_before_it_is_read(make: Make) -> None:
+    """The list of airports is a request, whose answer comes when it comes: it takes no time on the page's clock."""
+    env = make("flight.AA")
+    env.reset(seed=1)
+    env.step(call("type", text="LAX", mark=mark(env, 'textbox "From"')))
+    assert "1 result is available" in env.page.text and "Los Angeles" in env.page.text
+
+
+@needs_browser
 def test_a_page_that_nobody_touched_is_not_loaded_again(make: Make) -> None:
     env = make("click-checkboxes")
     first = env.reset(seed=6)
