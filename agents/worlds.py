@@ -40,24 +40,29 @@ class Worlds:
         self._make = make
         self._close_deadline_s = close_deadline_s
         self._free: dict[str, list[Env]] = defaultdict(list)
+        self._made: set[str] = set()
+        """Ids of which one could be made."""
 
     async def take(self, env_id: str, deadline_s: float = 60.0) -> Env:
         """An environment to reset. Raises UnknownName or ConfigError if there is no such id or it refuses its arguments.
 
         One that cannot be made because its world is broken (no sandbox, no server), whose constructor raises something else, or
-        is not through after `deadline_s` seconds, breaks at its reset, as a failure to count.
+        is not through after `deadline_s` seconds, breaks at its reset, as a failure to count; so does one whose kind was made
+        before, whatever it raises: then it is not its arguments.
         """
         if self._free[env_id]:
             return self._free[env_id].pop()
         kwargs = {**self._kwargs, **self._per_env.get(env_id, {})}
         try:
-            return await call_env(
+            env = await call_env(
                 lambda: self._make(env_id, disable_env_checker=True, **kwargs),
                 inline=_quickly_made(env_id),
                 deadline_s=deadline_s,
                 what="the environment's constructor",
                 late=lambda env: env.close(),
             )
+            self._made.add(env_id)
+            return env
         except Broken as broken:
             error = broken.__cause__ or broken
         match error:
@@ -65,7 +70,9 @@ class Worlds:
                 raise UnknownName("environment id", env_id, ids()) from error
             case ConfigError() | Unsupported():
                 raise error
-            case TypeError() | ValueError() | gymnasium.error.Error():
+            case UnicodeError():  # of what it read, though a ValueError
+                return _NeverMade(error)
+            case TypeError() | ValueError() | gymnasium.error.Error() if env_id not in self._made:
                 raise ConfigError(f"{env_id}: cannot be made with {kwargs}: {error}") from error
             case _:
                 return _NeverMade(error)

@@ -146,6 +146,26 @@ def test_an_environment_that_was_made_too_late_is_closed(cancelled: bool):
         gate.set()
 
 
+def test_what_was_made_once_is_no_wrong_argument_any_more():
+    """A ValueError of the first constructor is the caller's mistake and ends everything; later it costs its episode."""
+    made: list[int] = []
+
+    def make(env_id: str, **_: Any) -> Any:
+        made.append(0)
+        if len(made) == 2:
+            raise ValueError("no JSON where there was some")
+        return Arithmetic()
+
+    async def story() -> list[Trajectory]:
+        worlds, problem = Worlds(make=make), Problem("x/Some-v0", 0, {"split": "train"})
+        starts = [(problem, i) for i in range(3)]
+        await worlds.give_back(problem.env_id, await worlds.take(problem.env_id), broken=True)
+        return await play_all(worlds, ExpertAgent(), starts, limits=LIMITS, concurrency=1)
+
+    failures = [t.failure for t in asyncio.run(story())]
+    assert [f and f.detail for f in failures] == ["ValueError: no JSON where there was some", None, None]
+
+
 def test_a_constructor_that_hangs_now_and_then_is_tried_again_where_timeouts_are():
     """The faults of a constructor are those of the n-th that is made; the next one may go well."""
     limits = Limits(step_deadline_s=1.0, retry=Retry(attempts=40, pause_s=0.0, families=(Family.TIMEOUT,)))
