@@ -239,13 +239,17 @@ def _checked(env_id: str) -> list[str]:
         return []
     rows = [f"| {rule.replace('_', ' ')} | {seen.replace('|', '/')} |" for rule, seen in found["seen"].items()]
     best = ", ".join(f"{policy} {reward:g}" for policy, reward in found["best_probes"].items())
-    fewer = "".join(f"; `--tasks {count}` for {rule.replace('_', ' ')}" for rule, count in found.get("fewer", {}).items())
+    by_count: dict[int, list[str]] = {}
+    for rule, count in found.get("fewer", {}).items():
+        by_count.setdefault(count, []).append(rule.replace("_", " "))
+    fewer = "".join(f"; `--tasks {count}` for *{', '.join(rules)}*" for count, rules in by_count.items())
+    allowed = f" They may earn {CHANCE[env_id]:g} here (`chance`), 0.05 elsewhere." if env_id in CHANCE else ""
     proof = (
         f"Proven by `turnwise check {name_of(env_id)} --tasks {found['tasks']}`, that many train and test tasks of every level"
         f"{fewer}:"
     )
     table = "\n".join(("| rule | seen |", "|---|---|", *rows))
-    return [f"## Contract\n\n{proof}\n\n{table}\n\nThe best of the thoughtless policies earn on average: {best}."]
+    return [f"## Contract\n\n{proof}\n\n{table}\n\nThe best of the thoughtless policies earn on average: {best}.{allowed}"]
 
 
 def check(env_id: str, tasks: int) -> dict[str, Any]:
