@@ -2,9 +2,10 @@
 
     python benchmarks/throughput.py [--only NAME ...] [--rounds 5] [--out benchmarks/results/throughput.json]
 
-The expert plays fresh tasks in each round; `step` and `reset` alone are timed, by CPU time, less what the clock itself costs. The
-machine may be shared, so each round also times a fixed loop of plain Python, and its numbers are scaled to the quickest such loop
-of the run. The best round counts for the bars (50,000 steps, 1,000 resets); what misses them is listed.
+Fresh tasks in each round, played as the expert played them before in another process, so that nothing of them is known here and
+nothing but `step` runs in between; `reset`, and the steps of an episode together, are timed by CPU time. The machine may be shared,
+so each round also times a fixed loop of plain Python, and its numbers are scaled to the quickest such loop of the run. The best
+round counts for the bars (50,000 steps, 1,000 resets); what misses them is listed.
 
 Where textarena is installed, the games that it has as well are stepped in the same rounds, by legal replies without an aim; the
 ratio is ours at our default level to theirs, median (lowest to highest).
@@ -17,7 +18,9 @@ import importlib.util
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import cycle
+from multiprocessing import get_context
 from pathlib import Path
 from time import process_time
 from typing import Any, NamedTuple
@@ -63,31 +66,35 @@ def loop_rate() -> float:
     return best
 
 
-def clock_cost() -> float:
-    """Seconds that one reading of the clock takes."""
-    start = process_time()
-    for _ in range(20_000):
-        process_time()
-    return (process_time() - start) / 20_000
-
-
-def measured(env: TurnEnv, level: int, first_seed: int) -> Round:
-    """The expert on fresh tasks."""
-    loops, cost, begun = loop_rate(), clock_cost(), process_time()
-    steps = resets = 0
-    stepping = resetting = 0.0
-    while steps < LEAST_STEPS and resets < MOST_EPISODES and process_time() - begun < MOST_S:
-        start = process_time()
-        env.reset(seed=first_seed + resets, options={"difficulty": level})
-        resetting += process_time() - start - cost
-        resets, over = resets + 1, False
+def scripts(name: str, level: int, first_seed: int) -> list[list[str]]:
+    """What the expert does in each episode."""
+    env = gymnasium.make(f"turnwise/{name}-v0").unwrapped
+    assert isinstance(env, TurnEnv)
+    begun, found = process_time(), list[list[str]]()
+    while sum(map(len, found)) < LEAST_STEPS and len(found) < MOST_EPISODES and process_time() - begun < MOST_S:
+        env.reset(seed=first_seed + len(found), options={"difficulty": level})
+        script, over = list[str](), False
         while not over:
-            action = env.expert_action()
-            start = process_time()
-            _, _, terminated, truncated, _ = env.step(action)
-            stepping += process_time() - start - cost
-            steps, over = steps + 1, terminated or truncated
-    return Round(loops, steps / stepping, resets / resetting)
+            script.append(env.expert_action())
+            _, _, terminated, truncated, _ = env.step(script[-1])
+            over = terminated or truncated
+        found.append(script)
+    env.close()
+    return found
+
+
+def measured(env: TurnEnv, level: int, first_seed: int, played: Sequence[Sequence[str]]) -> Round:
+    """These scripts on their tasks, which are new to the environment."""
+    loops, stepping, resetting = loop_rate(), 0.0, 0.0
+    for number, script in enumerate(played):
+        start = process_time()
+        env.reset(seed=first_seed + number, options={"difficulty": level})
+        begun = process_time()
+        for action in script:
+            env.step(action)
+        stepping += process_time() - begun
+        resetting += begun - start
+    return Round(loops, sum(map(len, played)) / stepping, len(played) / resetting)
 
 
 def peer_measured(game: str, replies: Sequence[str], seed: int, count: int = 400) -> Round:
@@ -96,16 +103,16 @@ def peer_measured(game: str, replies: Sequence[str], seed: int, count: int = 400
 
     env: Any = textarena.make(game)
     env.reset(num_players=1, seed=seed)
-    loops, cost, stepping, resetting, resets = loop_rate(), clock_cost(), 0.0, 0.0, 0
+    loops, stepping, resetting, resets = loop_rate(), 0.0, 0.0, 0
     for number, reply in zip(range(count), cycle(replies), strict=False):
         start = process_time()
         over, _ = env.step(reply)
         env.get_observation()
-        stepping += process_time() - start - cost
+        stepping += process_time() - start
         if over or not number:
             start = process_time()
             env.reset(num_players=1, seed=seed + number)
-            resetting += process_time() - start - cost
+            resetting += process_time() - start
             resets += 1
     return Round(loops, count / stepping, resets / resetting)
 
@@ -157,13 +164,15 @@ def main() -> None:
     args = parser.parse_args()
     ours, theirs = dict[str, dict[int, list[Round]]](), dict[str, list[Round]]()
     shared = PEERS if importlib.util.find_spec("textarena") else {}
-    for name, env in made(args.only):
-        ours[name] = {level: [] for level in env.levels}
-        for number in range(args.rounds):
-            for level, rounds in ours[name].items():
-                rounds.append(measured(env, level, 1_000_000 * (number + 1)))
-            if name in shared:
-                theirs.setdefault(name, []).append(peer_measured(*shared[name], seed=number))
+    with ProcessPoolExecutor(1, get_context("spawn")) as elsewhere:
+        for name, env in made(args.only):
+            ours[name] = {level: [] for level in env.levels}
+            for number in range(args.rounds):
+                for level, rounds in ours[name].items():
+                    first = 1_000_000 * (number + 1)
+                    rounds.append(measured(env, level, first, elsewhere.submit(scripts, name, level, first).result()))
+                if name in shared:
+                    theirs.setdefault(name, []).append(peer_measured(*shared[name], seed=number))
     quickest = max(one.loops for levels in ours.values() for rounds in levels.values() for one in rounds)
     found = {name: {level: summary(rounds, quickest) for level, rounds in levels.items()} for name, levels in ours.items()}
     for name, levels in found.items():
