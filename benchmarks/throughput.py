@@ -3,9 +3,9 @@
     python benchmarks/throughput.py [--only NAME ...] [--rounds 5] [--out benchmarks/results/throughput.json]
 
 Fresh tasks in each round, played as the expert played them before in another process, so that nothing of them is known here and
-nothing but `step` runs in between; `reset`, and the steps of an episode together, are timed by CPU time. The machine may be shared,
-so each round also times a fixed loop of plain Python, and its numbers are scaled to the quickest such loop of the run. The best
-round counts for the bars (50,000 steps, 1,000 resets); what misses them is listed.
+nothing but `step` runs in between; `reset`, and the steps of an episode together, are timed by CPU time. The machine may be
+shared, so each round also times a fixed loop of plain Python, and its numbers are scaled to the quickest such loop of the run.
+The best round counts for the bars (50,000 steps, 1,000 resets); what misses them is listed.
 
 Where textarena is installed, the games that it has as well are stepped in the same rounds, by legal replies without an aim; the
 ratio is ours at our default level to theirs, median (lowest to highest).
