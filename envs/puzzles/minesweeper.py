@@ -57,6 +57,8 @@ class Minesweeper(Puzzle):
     """As a mask, as is what is open."""
     _shown: int = 0
     _numbers: tuple[int, ...] = ()
+    _below: tuple[str, ...] = ()
+    """What each cell shows once it is open."""
 
     @override
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
@@ -89,16 +91,14 @@ class Minesweeper(Puzzle):
         self._side = side
         self._mines = int(text[::-1].translate({ord("*"): "1", ord("_"): "0"}), 2)
         self._numbers = _numbers(side, self._mines)
+        self._below = tuple(["*" if sign == "*" else str(number) for sign, number in zip(text, self._numbers, strict=True)])
         self._shown = opened(side, self._numbers, 0, first)
         if self._shown.bit_count() + self._mines.bit_count() == side * side:
             raise ValueError("the first cell opens all")
 
     def _signs(self) -> list[str]:
-        both = self._shown & self._mines
-        return [
-            ("*" if both >> cell & 1 else str(number)) if self._shown >> cell & 1 else "?"
-            for cell, number in enumerate(self._numbers)
-        ]
+        shown = f"{self._shown:0{len(self._below)}b}"[::-1]
+        return [sign if seen == "1" else "?" for seen, sign in zip(shown, self._below, strict=True)]
 
     @override
     def board(self) -> str:
