@@ -50,7 +50,8 @@ DRAWING = {
   return call('drag_at', {x, y, to_x, to_y});""",
     "draw-circle": r"""
   if (one('path')) return click(one('#controls button'));
-  const [cx, cy] = middle(one('#circ')), RADIUS = 24, turns = [...Array(24).keys()].map(i => i * Math.PI / 12);
+  // it begins on the left: there it is inside the picture, wherever the middle is
+  const [cx, cy] = middle(one('#circ')), RADIUS = 24, turns = [...Array(24).keys()].map(i => Math.PI + i * Math.PI / 12);
   const [[x, y], ...through] = turns.map(turn => [cx + RADIUS * Math.cos(turn), cy + RADIUS * Math.sin(turn)]);
   return call('drag_at', {x, y, to_x: x, to_y: y, through});""",
     "find-midpoint": _BEST_PIXEL

@@ -146,6 +146,15 @@ def test_the_best_pixel_of_drawings(make: Make) -> None:
 
 
 @needs_browser
+def test_a_circle_at_the_edge_is_drawn(make: Make) -> None:
+    """Its middle is so far to the right that a way that begins on that side begins beside the picture."""
+    env = make("draw-circle")
+    env.reset(seed=8164682167383697462, options={"split": "test", "difficulty": 2})
+    assert int(re.search(r"#circ .* at (\d+),", env.page.text)[1]) > 126  # pyright: ignore[reportOptionalSubscript]
+    assert solve(env)[1] == 1.0
+
+
+@needs_browser
 def test_what_hides_its_box_is_shown_and_clicked_by_its_label(make: Make) -> None:
     env = make("flight.Alaska")
     env.reset(seed=0)
