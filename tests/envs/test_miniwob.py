@@ -155,6 +155,14 @@ def test_a_circle_at_the_edge_is_drawn(make: Make) -> None:
 
 
 @needs_browser
+def test_a_button_under_another_is_clicked_where_it_shows(make: Make) -> None:
+    env = make("click-button-sequence")
+    env.reset(seed=1676802411362974373, options={"split": "test", "difficulty": 2})
+    actions, reward, _ = solve(env)
+    assert "click_at" in actions[0] and reward == 1.0
+
+
+@needs_browser
 def test_what_hides_its_box_is_shown_and_clicked_by_its_label(make: Make) -> None:
     env = make("flight.Alaska")
     env.reset(seed=0)
