@@ -41,7 +41,7 @@ ABOUT_TASKS = ("tasks_are_whole", "splits_are_disjoint", "tasks_are_distinct")
 _FORKS = ("forks_continue_equally", "forks_are_independent")
 FEWER: Mapping[str, Mapping[str, int]] = {
     "turnwise/Gui-v0": {**dict.fromkeys(("returns_right_types", "replays", "tasks_replay", *_FORKS), 40), PROBES: 20},
-    "turnwise/MiniWoB-v0": dict.fromkeys((*_FORKS, PROBES, "expert_solves"), 50),
+    "turnwise/MiniWoB-v0": dict.fromkeys((*_FORKS, PROBES), 50),
 }
 """Tasks for rules of ids that play in a browser, whose steps take a thousand times as long, and of which the probes take most."""
 CHANCE = {"turnwise/MiniWoB-v0": 0.15}
