@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trainers.three import Three
 from turnwise.agents.agent import Moment, RandomAgent, Reply
 from turnwise.agents.episode import Limits, Problem
 from turnwise.agents.retries import Retry
 from turnwise.agents.worlds import Worlds
-from turnwise.envs.core import Transition, TurnEnv
+from turnwise.envs.core import Transition
 from turnwise.envs.testing import ChaosEnv
 from turnwise.errors import ConfigError, EngineFailure, EnvFailure, InfraError, SandboxFailure
 from turnwise.trainers.pool import LocalPool
@@ -25,27 +25,9 @@ from turnwise.trainers.recording import how_it_ended
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.rollouts.tree import Tree
 from turnwise.trainers.watch import Watch
-from turnwise.types import Failure, Family, Group, Task, Trajectory
+from turnwise.types import Failure, Family, Group, Trajectory
 
 WAYS = {"terminated", "truncated", "overlong", "budget", *(family.value for family in Family)}
-
-
-class Three(TurnEnv):
-    """Three turns of numbers."""
-
-    levels = range(1, 2)
-
-    def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
-        return Task(f"three-{int(rng.integers(10**6))}", "count", "", difficulty)
-
-    def begin(self, task: Task) -> str:
-        return task.id
-
-    def play(self, action: str) -> Transition:
-        return Transition(f"{self.turn} {int(self.np_random.integers(100))}", float(len(action) % 3), self.turn == 3)
-
-    def expert_action(self) -> str:
-        return "one"
 
 
 class Broken(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -10,15 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trainers.three import Three
 from turnwise.agents.agent import RandomAgent
 from turnwise.agents.episode import Limits
 from turnwise.agents.retries import Retry
 from turnwise.agents.worlds import Worlds
-from turnwise.envs.core import Transition, TurnEnv
 from turnwise.envs.testing import ChaosEnv
 from turnwise.trainers.admission import Admission
 from turnwise.trainers.ahead import Admitted, Ahead
@@ -28,30 +27,12 @@ from turnwise.trainers.recording import how_it_ended, pack_admitted, unpack_admi
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.rollouts.tree import Tree
 from turnwise.trainers.schedule import Asynchronous
-from turnwise.types import Family, Group, Task, Trajectory
+from turnwise.types import Family, Group, Trajectory
 
 EXAMPLES = int(os.environ.get("TURNWISE_EXAMPLES", "8"))
 CALLS = ("make", "reset", "step", "fork", "close")
 FAULTS = ("fail", "hang", "crash", "nonsense")
 STEPS = 5
-
-
-class Three(TurnEnv):
-    """Three turns of numbers."""
-
-    levels = range(1, 2)
-
-    def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
-        return Task(f"three-{int(rng.integers(10**6))}", "count", "", difficulty)
-
-    def begin(self, task: Task) -> str:
-        return task.id
-
-    def play(self, action: str) -> Transition:
-        return Transition(f"{self.turn} {int(self.np_random.integers(100))}", float(len(action) % 3), self.turn == 3)
-
-    def expert_action(self) -> str:
-        return "one"
 
 
 @dataclass(frozen=True)
