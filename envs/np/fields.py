@@ -21,6 +21,7 @@ def numbers(values: Any, least: int = 1, most: int = LARGEST) -> tuple[int, ...]
     """Those ints; ValueError if there are none, or one is something else or out of bounds."""
     if not isinstance(values, list | tuple) or not values:
         raise ValueError(f"{str(values)[:40]} is no list of whole numbers")
-    if {*map(type, values)} == {int} and least <= min(values) and max(values) <= most:
-        return tuple(values)
-    return tuple([number(value, least, most) for value in values])
+    for value in values:
+        if type(value) is not int or not least <= value <= most:  # a call for every number would cost most of a reset
+            number(value, least, most)
+    return tuple(values)

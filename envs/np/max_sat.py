@@ -20,9 +20,10 @@ Sources: Johnson, Approximation algorithms for combinatorial problems, 1974. Lit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from itertools import combinations, product
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import chain, combinations, product
+from typing import Any
 
 from typing_extensions import override
 
@@ -39,11 +40,21 @@ SIZES = {1: (11, 60), 2: (12, 66), 3: (13, 71), 4: (14, 77), 5: (15, 82)}
 _SHOWN = 8
 
 
-class Formula(NamedTuple):
+@dataclass(frozen=True)
+class Formula:
     """Clauses of literals: 3 is variable 3, -3 is not variable 3."""
 
     variables: int
     clauses: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def satisfied_by(self) -> dict[int, int]:
+        """Literal -> the clauses that hold it, as bits."""
+        found = dict.fromkeys(range(-self.variables, self.variables + 1), 0)
+        for i, clause in enumerate(self.clauses):
+            for literal in clause:
+                found[literal] |= 1 << i
+        return found
 
 
 class MaxSAT(ProposeAndImprove[Formula]):
@@ -63,9 +74,9 @@ class MaxSAT(ProposeAndImprove[Formula]):
     @override
     def draw(self, draws: Draws, level: int) -> Draft:
         variables, count = SIZES[level]
-        clauses = dict[tuple[int, ...], None]()
+        every, clauses = _all_clauses(variables), dict[tuple[int, ...], None]()
         while len(clauses) < count:
-            clauses[draws.pick(_all_clauses(variables))] = None
+            clauses[draws.pick(every)] = None
         formula = Formula(variables, tuple(clauses))
         return {"variables": variables, "clauses": [list(clause) for clause in clauses]}, lambda: (best_assignment(formula),)
 
@@ -73,7 +84,7 @@ class MaxSAT(ProposeAndImprove[Formula]):
     def read(self, metadata: Mapping[str, Any]) -> Formula:
         variables = number(metadata["variables"], 1, 1000)
         clauses = tuple([numbers(clause, -variables, variables) for clause in metadata["clauses"]])
-        if not clauses or any(0 in clause for clause in clauses):
+        if not clauses or 0 in chain(*clauses):
             raise ValueError("there are clauses, and no literal is 0")
         return Formula(variables, clauses)
 
@@ -84,7 +95,7 @@ class MaxSAT(ProposeAndImprove[Formula]):
 
     @override
     def show(self, instance: Formula) -> str:
-        return f"Variables: 1 to {instance.variables}. Clauses:\n" + "\n".join(_shown(clause) for clause in instance.clauses)
+        return f"Variables: 1 to {instance.variables}. Clauses:\n" + "\n".join(map(_shown, instance.clauses))
 
     @override
     def flaw(self, instance: Formula, proposal: Proposal) -> str:
@@ -92,11 +103,14 @@ class MaxSAT(ProposeAndImprove[Formula]):
 
     @override
     def value(self, instance: Formula, proposal: Proposal) -> int:
-        return len(self._broken(instance, proposal))
+        return self._broken(instance, proposal).bit_count()
 
-    def _broken(self, instance: Formula, proposal: Proposal) -> list[tuple[int, ...]]:
-        breaks = frozenset(proposal[0]).isdisjoint
-        return [clause for clause in instance.clauses if breaks(clause)]
+    def _broken(self, instance: Formula, proposal: Proposal) -> int:
+        """The unsatisfied clauses, as bits."""
+        satisfied_by, satisfied = instance.satisfied_by, 0
+        for literal in proposal[0]:
+            satisfied |= satisfied_by[literal]
+        return (1 << len(instance.clauses)) - 1 & ~satisfied
 
     @override
     def named(self, value: int) -> str:
@@ -104,15 +118,17 @@ class MaxSAT(ProposeAndImprove[Formula]):
 
     @override
     def report(self, instance: Formula, proposal: Proposal, value: int) -> str:
-        left = [_shown(clause) for clause in self._broken(instance, proposal)[:_SHOWN]]
+        broken, left = self._broken(instance, proposal), list[str]()
+        while broken and len(left) < _SHOWN:
+            first = broken & -broken
+            left.append(_shown(instance.clauses[first.bit_length() - 1]))
+            broken ^= first
         return f"{value} unsatisfied: {', '.join(left)}{', ...' if value > _SHOWN else ''}" if left else "all satisfied"
 
     @override
     def thumbs(self, instance: Formula) -> Iterator[int]:
-        variables, clauses = instance
-        names = range(1, variables + 1)
-        written = [literal for clause in clauses for literal in clause]
-        majority = tuple([v if written.count(v) >= written.count(-v) else -v for v in names])
+        names, count = range(1, instance.variables + 1), {v: held.bit_count() for v, held in instance.satisfied_by.items()}
+        majority = tuple([v if count[v] >= count[-v] else -v for v in names])
         rules = (tuple(names), tuple([-v for v in names]), majority, _johnson(instance))
         return (self.value(instance, (rule,)) for rule in rules)
 
@@ -132,19 +148,25 @@ class MaxSAT(ProposeAndImprove[Formula]):
 def best_assignment(formula: Formula) -> tuple[int, ...]:
     """An assignment with fewest unsatisfied clauses, of all 2^n.
 
-    Bit a of each large number is about assignment a, whose bit v - 1 is variable v. `counts` is how many clauses are
-    unsatisfied, in binary, a large number for each binary digit.
+    Bit a of each large number is about assignment a, whose bit v - 1 is variable v. How many clauses are unsatisfied is added up
+    in binary, a large number for each binary digit, three of them at a time into a sum and a carry.
     """
-    true, everything = _columns(formula.variables), (1 << (1 << formula.variables)) - 1
-    counts = [0] * len(formula.clauses).bit_length()
+    false, everything = _false(formula.variables), (1 << (1 << formula.variables)) - 1
+    layer, counts = list[int](), list[int]()
     for clause in formula.clauses:
         broken = everything
         for literal in clause:
-            broken &= ~true[literal - 1] if literal > 0 else true[-literal - 1]
-        for digit, ones in enumerate(counts):
-            if not broken:
-                break
-            counts[digit], broken = ones ^ broken, ones & broken
+            broken &= false[literal]
+        layer.append(broken)
+    while layer:
+        carries = list[int]()
+        while len(layer) > 1:
+            a, b, c = layer.pop(), layer.pop(), layer.pop() if layer else 0
+            odd = a ^ b
+            layer.append(odd ^ c)
+            carries.append(a & b | odd & c)
+        counts += layer
+        layer = carries
     best = everything
     for ones in reversed(counts):
         best = best & ~ones or best
@@ -153,21 +175,25 @@ def best_assignment(formula: Formula) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=16)
-def _columns(variables: int) -> tuple[int, ...]:
-    """For each variable the assignments in which it is true: runs of 2^v zeros and ones."""
-    total = 1 << variables
-    return tuple([((1 << total) - 1) // ((1 << (1 << v)) + 1) << (1 << v) for v in range(variables)])
+def _false(variables: int) -> dict[int, int]:
+    """For each literal the assignments in which it is false: runs of 2^v ones and zeros, for a negation of zeros and ones."""
+    everything = (1 << (1 << variables)) - 1
+    runs = [everything // ((1 << (1 << v)) + 1) for v in range(variables)]
+    return {v: run for v, run in enumerate(runs, 1)} | {-v: everything ^ run for v, run in enumerate(runs, 1)}
 
 
 def _johnson(formula: Formula) -> tuple[int, ...]:
     """Each variable in turn as most of what is open speaks for it, a clause by 1/2 for each variable it has left."""
-    left = [list(clause) for clause in formula.clauses]
-    chosen = list[int]()
+    satisfied_by, chosen = formula.satisfied_by, list[int]()
+    left = [0] * (1 + max(map(len, formula.clauses)))  # number of variables left -> the open clauses with so many, as bits
+    for i, clause in enumerate(formula.clauses):
+        left[len(clause)] |= 1 << i
     for v in range(1, formula.variables + 1):
-        favour = sum([(v in clause) * 0.5 ** len(clause) - (-v in clause) * 0.5 ** len(clause) for clause in left])
-        literal = v if favour >= 0 else -v
-        chosen.append(literal)
-        left = [[other for other in clause if other != -literal] for clause in left if literal not in clause]
+        with_v, without = satisfied_by[v], satisfied_by[-v]
+        favour = sum([((a & with_v).bit_count() - (a & without).bit_count()) * 0.5**size for size, a in enumerate(left)])
+        chosen.append(v if favour >= 0 else -v)
+        fewer = satisfied_by[-chosen[-1]]
+        left = [some & ~(with_v | without) | more & fewer for some, more in zip(left, [*left[1:], 0], strict=True)]
     return tuple(chosen)
 
 
@@ -180,5 +206,6 @@ def _all_clauses(variables: int) -> list[tuple[int, ...]]:
     ]
 
 
+@lru_cache(maxsize=16_384)
 def _shown(clause: tuple[int, ...]) -> str:
     return f"({' '.join(map(str, clause))})"

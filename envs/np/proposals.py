@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 __all__ = ["Proposal", "counted", "merged", "not_once_each", "read_proposal", "repeated_or_unknown", "written"]
 
@@ -18,8 +19,9 @@ MAX_NUMBERS = 1000
 """Numbers of one proposal."""
 _AS_LISTS = str.maketrans(",\n[](){}|", " ;;;;;;;;")
 _NUMBER = re.compile(r"-?[0-9]{1,4}")
-_NUMBERS = re.compile(r"[\s;]*(?:-?[0-9]{1,4}(?:[\s;]+|$))*")
 _SHOWN = 5
+_USUAL = {str(n): n for n in range(-999, 1000)}
+"""As numbers are mostly written."""
 
 
 def read_proposal(text: str) -> Proposal | str:
@@ -28,10 +30,13 @@ def read_proposal(text: str) -> Proposal | str:
     lists = [part.split() for part in plain.split(";")]
     if sum(map(len, lists)) > MAX_NUMBERS:
         return f"A proposal has at most {MAX_NUMBERS} numbers."
-    if _NUMBERS.fullmatch(plain) is None:
-        word = next(word for words in lists for word in words if _NUMBER.fullmatch(word) is None)
-        return f"{word[:20]!r} is no whole number of up to 4 digits."
-    proposal = tuple(tuple(map(int, words)) for words in lists if words)
+    try:
+        proposal = tuple([tuple(map(_USUAL.__getitem__, words)) for words in lists if words])
+    except KeyError:
+        for word in chain(*lists):
+            if _NUMBER.fullmatch(word) is None:
+                return f"{word[:20]!r} is no whole number of up to 4 digits."
+        proposal = tuple([tuple(map(int, words)) for words in lists if words])
     return proposal or "There is no number in the proposal."
 
 
@@ -58,6 +63,8 @@ def repeated_or_unknown(labels: Sequence[int], count: int, kind: str) -> str:
 
 def not_once_each(labels: Sequence[int], count: int, kind: str) -> str:
     """As `repeated_or_unknown`; or which of 1 to `count` are missing."""
+    if sorted(labels) == [*range(1, count + 1)]:
+        return ""
     flaw = repeated_or_unknown(labels, count, kind)
     if flaw or len(labels) == count:
         return flaw
