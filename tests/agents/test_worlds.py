@@ -14,7 +14,7 @@ from turnwise.agents.worlds import Worlds, play_all
 from turnwise.errors import ConfigError, EnvFailure, UnknownName
 from turnwise.types import Trajectory
 
-LIMITS = Limits(step_deadline_s=0.2)
+LIMITS = Limits()
 
 
 class Counted(gymnasium.Env[Any, Any]):
@@ -107,8 +107,9 @@ def test_only_as_many_as_play_at_once_are_made(worlds: Worlds, made: list[Counte
 @pytest.mark.parametrize("fault", ["fail", "hang"])
 def test_a_broken_environment_is_closed_once_and_replaced(worlds: Worlds, made: list[Counted], fault: str):
     async def story() -> list[Trajectory]:
-        limits = Limits(step_deadline_s=0.02)
-        return [await worlds.play(Says(), problem(f), seed=0, limits=limits) for f in (fault, "", "")]
+        short = Limits(step_deadline_s=0.05)
+        plays = [(fault, short), ("", LIMITS), ("", LIMITS)]
+        return [await worlds.play(Says(), problem(f), seed=0, limits=limits) for f, limits in plays]
 
     bad, good, again = asyncio.run(story())
     assert bad.failed and not good.failed and not again.failed

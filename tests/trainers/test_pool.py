@@ -28,7 +28,7 @@ from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.rollouts.protocol import Event, Grow, Played
 from turnwise.types import Group, Stop, Task, Trajectory
 
-LIMITS = Limits(step_deadline_s=5.0)
+LIMITS = Limits()
 
 
 class Four(TurnEnv):

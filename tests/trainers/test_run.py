@@ -303,7 +303,7 @@ def chaotic(rate: float, hang: float = 0.0) -> Recipe:
         env=(EnvChoice(id="spine/Chaos-v0", kwargs={"rate": rate, "hang": hang}),),
         evaluate=Evaluate(tasks=16, every=0),
         rollout=Independent(size=4),
-        step_deadline_s=0.15,
+        step_deadline_s=0.15 if hang else 60.0,
         retry=Retry(attempts=1),
         steps=4,
         warm_start=replace(TINY.warm_start, demonstrations=30) if TINY.warm_start else None,
