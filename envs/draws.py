@@ -64,10 +64,9 @@ class Draws:
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
         """A shuffled copy (Fisher-Yates)."""
-        out = list(items)
-        last = len(out) - 1
-        for i, place in zip(range(last, 0, -1), self.uniforms(last), strict=True):
-            j = int(place * (i + 1))
+        out, floats = list(items), self._floats
+        for i in range(len(out) - 1, 0, -1):
+            j = int((floats.pop() if floats else self.uniform()) * (i + 1))
             out[i], out[j] = out[j], out[i]
         return out
 

@@ -127,8 +127,9 @@ class JobShop(ProposeAndImprove[Shop]):
             lambda j, k: (-work[j][k], j),
             lambda j, k: (j,),
         )
-        in_order = (tuple(range(1, len(instance) + 1)),) * len(instance[0])
-        return (self.value(instance, plan) for plan in (in_order, *(_active_plan(instance, rule) for rule in rules)))
+        yield self.value(instance, (tuple(range(1, len(instance) + 1)),) * len(instance[0]))
+        for rule in rules:
+            yield _active_end(instance, rule)
 
     @override
     def climb(self, instance: Shop, optimal: Proposal) -> Iterator[Proposal]:
@@ -174,57 +175,62 @@ def _planted(draws: Draws, jobs: int, machines: int) -> tuple[Shop, Proposal] | 
     """
     busy = draws.below(machines)
     routes = [draws.shuffled(range(machines)) for _ in range(jobs)]
+    before = [route.index(busy) for route in routes]
     turn = draws.shuffled(range(jobs))
-    turn.sort(key=lambda j: routes[j].index(busy) == 0, reverse=True)
-    turn.append(turn.pop(max(range(1, jobs), key=lambda i: routes[turn[i]].index(busy))))
+    turn.sort(key=lambda j: before[j] == 0, reverse=True)
+    turn.append(turn.pop(max(range(1, jobs), key=lambda i: before[turn[i]])))
     shop = [list[tuple[int, int]]() for _ in range(jobs)]
     machine_free, job_free, clock, sequence = [0] * machines, [0] * jobs, 0, list[tuple[int, int, int]]()
 
     def fits(j: int, limit: int) -> bool:
         """Do the next part of a job as soon as it can be, and for so long that it ends by a time."""
-        machine = routes[j][len(shop[j])]
+        job = shop[j]
+        machine = routes[j][len(job)]
         start = max(machine_free[machine], job_free[j])
-        least = _BUSY if machine == busy else 1
-        if limit - start < least:
+        least, room = _BUSY if machine == busy else 1, limit - start
+        if room < least:
             return False
-        time = least + draws.below(min(_LONGEST, limit - start) - least + 1)
-        sequence.append((start, j, len(shop[j])))
-        shop[j].append((machine, time))
+        time = least + draws.below(min(_LONGEST, room) - least + 1)
+        sequence.append((start, j, len(job)))
+        job.append((machine, time))
         machine_free[machine] = job_free[j] = start + time
         return True
 
     for i, j in enumerate(turn):
-        before = routes[j].index(busy)
-        if not all(fits(j, clock - left if i else _LONGEST * before) for left in range(before - 1, -1, -1)):
-            return None
+        for left in range(before[j] - 1, -1, -1):
+            if not fits(j, clock - left if i else _LONGEST * before[j]):
+                return None
         fits(j, clock + _LONGEST if i else job_free[j] + _LONGEST)
         clock = machine_free[busy]
     for i, j in enumerate(turn):
         after = machines - len(shop[j])
-        last = i == jobs - 1
-        if not all(fits(j, clock + _LONGEST * after if last else clock - left) for left in range(after - 1, -1, -1)):
-            return None
+        for left in range(after - 1, -1, -1):
+            if not fits(j, clock - left if i < jobs - 1 else clock + _LONGEST * after):
+                return None
     made = tuple([tuple(job) for job in shop])
     if max(job_free) != bound(made):
         return None
     return made, _orders(made, [(j, k) for _, j, k in sorted(sequence)])
 
 
-def _active_plan(shop: Shop, key: Key) -> Proposal:
-    """Part after part, on the machine of the one that can end first, the least by `key` of those that can start before that."""
-    job_free, machine_free, done = [0] * len(shop), [0] * len(shop[0]), [0] * len(shop)
-    sequence = list[tuple[int, int]]()
-    left = list(range(len(shop)))
-    while left:
-        start = {j: max(job_free[j], machine_free[shop[j][done[j]][0]]) for j in left}
-        end, machine = min([(start[j] + shop[j][done[j]][1], shop[j][done[j]][0]) for j in left])
-        j = min([j for j in left if shop[j][done[j]][0] == machine and start[j] < end], key=lambda j: key(j, done[j]))
-        job_free[j] = machine_free[machine] = start[j] + shop[j][done[j]][1]
-        sequence.append((j, done[j]))
+def _active_end(shop: Shop, key: Key) -> int:
+    """When all is done, part after part, on the machine of the one that can end first, the least by `key` of those before that."""
+    machine_free, done, last = [0] * len(shop[0]), [0] * len(shop), 0
+    due = {j: (job[0][1], job[0][0], 0) for j, job in enumerate(shop)}  # when the job's next part can end, where, and start
+    while due:
+        end, machine, _ = min(due.values())
+        j = min([j for j, (_, where, start) in due.items() if where == machine and start < end], key=lambda j: key(j, done[j]))
+        clock = machine_free[machine] = due.pop(j)[0]
+        for other, (end, where, start) in due.items():
+            if where == machine and start < clock:
+                due[other] = (end - start + clock, machine, clock)
+        last = max(last, clock)
         done[j] += 1
-        if done[j] == len(shop[j]):
-            left.remove(j)
-    return _orders(shop, sequence)
+        if done[j] < len(shop[j]):
+            machine, time = shop[j][done[j]]
+            start = max(clock, machine_free[machine])
+            due[j] = (start + time, machine, start)
+    return last
 
 
 def _orders(shop: Shop, sequence: Sequence[tuple[int, int]]) -> Proposal:
@@ -236,21 +242,24 @@ def _orders(shop: Shop, sequence: Sequence[tuple[int, int]]) -> Proposal:
 
 
 @lru_cache(maxsize=8)  # feasibility, value and picture ask for the same plan in turn
-def _starts(shop: Shop, orders: Proposal) -> tuple[tuple[int, ...], ...]:
+def _starts(shop: Shop, orders: Proposal) -> Sequence[Sequence[int]]:
     """For each job when its parts start, as many as can when each waits for its machine's order."""
     starts, job_free = [list[int]() for _ in shop], [0] * len(shop)
-    machine_free, done = [0] * len(orders), [0] * len(orders)
+    machine_free, ahead = [0] * len(orders), [list(reversed(jobs)) for jobs in orders]
     going = True
     while going:
         going = False
-        for machine, jobs in enumerate(orders):
-            while done[machine] < len(jobs):
-                j = jobs[done[machine]] - 1
-                if shop[j][len(starts[j])][0] != machine:
+        for machine, jobs in enumerate(ahead):
+            free = machine_free[machine]
+            while jobs:
+                j = jobs[-1] - 1
+                where, time = shop[j][len(starts[j])]
+                if where != machine:
                     break
-                start = max(job_free[j], machine_free[machine])
-                job_free[j] = machine_free[machine] = start + shop[j][len(starts[j])][1]
+                start = free if free > job_free[j] else job_free[j]
                 starts[j].append(start)
-                done[machine] += 1
+                job_free[j] = free = start + time
+                jobs.pop()
                 going = True
-    return tuple([tuple(times) for times in starts])
+            machine_free[machine] = free
+    return starts
