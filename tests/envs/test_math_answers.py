@@ -1,6 +1,7 @@
 """Grading of answers of every kind: tables of right and wrong pairs, agreement with math-verify, hostile text, threads."""
 
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -218,6 +219,31 @@ def test_work_is_counted() -> None:
     with pytest.raises(TooMuchWork), work_limit(40):
         climb(50)
     climb(500)
+
+
+def test_what_python_clears_up_is_not_where_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator that is left half-way and a `__del__` run with nobody to hear what is raised in them: whatever the limit, it is
+    raised elsewhere."""
+
+    def step(x: int) -> bool:
+        return x > 0
+
+    class Clears:
+        def __del__(self) -> None:
+            step(1)
+
+    def work() -> None:
+        for _ in range(4):
+            any(step(x) for x in range(3))
+            Clears()
+            step(0)
+
+    unheard: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: unheard.append(str(what.object)))
+    for calls in range(30):
+        with pytest.raises(TooMuchWork), work_limit(calls):
+            work()
+    assert unheard == []
 
 
 def test_in_threads() -> None:
