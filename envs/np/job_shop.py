@@ -214,7 +214,7 @@ def _planted(draws: Draws, jobs: int, machines: int) -> tuple[Shop, Proposal] | 
 
 
 def _active_end(shop: Shop, key: Key) -> int:
-    """When all is done, part after part, on the machine of the one that can end first, the least by `key` of those before that."""
+    """When all is done: part after part, on the machine of the one that can end first, the least by `key` of those before it."""
     machine_free, done, last = [0] * len(shop[0]), [0] * len(shop), 0
     due = {j: (job[0][1], job[0][0], 0) for j, job in enumerate(shop)}  # when the job's next part can end, where, and start
     while due:
