@@ -13,7 +13,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 
 # Debian packages that the tests need. Root on Debian gets them installed; everybody else is told what is missing.
-SYSTEM_PACKAGES := bubblewrap catatonit chromium-headless-shell debootstrap docker.io iptables podman runsc
+SYSTEM_PACKAGES := bubblewrap catatonit chromium-headless-shell debootstrap docker.io fonts-liberation iptables podman runsc
 
 BIN := $(VENV)/bin
 export PYTHON VENV CONSTRAINTS

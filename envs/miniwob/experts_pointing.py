@@ -53,13 +53,7 @@ POINTING = {
     "choose-date-medium": _DATE,
     "choose-date-nodelay": _DATE,
     "click-button": _BUTTON,
-    "click-button-sequence": """
-  const e = one(buttonsPushed.length ? '#subbtn2' : '#subbtn'), b = box(e), [u, v] = middle(e);
-  const seen = ([x, y]) => document.elementFromPoint(x, y) === e;
-  if (seen([u, v])) return click(e);
-  const edges = [[b.x + 1, v], [b.x + b.width - 2, v], [u, b.y + 1], [u, b.y + b.height - 2]];
-  const [x, y] = edges.find(seen);  // one may lie over the other
-  return call('click_at', {x, y});""",
+    "click-button-sequence": "return click(one(buttonsPushed.length ? '#subbtn2' : '#subbtn'));",
     "click-checkboxes": _CHECKBOXES,
     "click-checkboxes-large": _CHECKBOXES,
     "click-checkboxes-soft": """

@@ -5,6 +5,8 @@ moves, and on which requests are answered at once. What a page does then depends
 machine is.
 """
 
+from turnwise.tool_servers.browser.pointing_script import POINTING
+
 __all__ = ["PAGE_SCRIPT"]
 
 _CLOCK = r"""
@@ -74,7 +76,7 @@ _READER = r"""
   const STATE = /(^|-)(selected|active|checked|open|opened|expanded|disabled|highlight\w*|bold|italic|underline)$/;
   const FIELD = /^(INPUT|SELECT|TEXTAREA)$/;
   const PARAGRAPH = 2000, OPTIONS = 60, LOADING = 3000;
-  let elements = [], under = null;
+  let elements = [], first = 1, under = null;
   document.addEventListener("mouseover", event => { under = event.target; }, true);
 
   const squeeze = text => (text ?? "").replace(/\s+/g, " ").trim();
@@ -119,8 +121,8 @@ _READER = r"""
       const seen = style.visibility === "visible" && (box.width > 0 && box.height > 0 || tag === "LINE");
       const words = seen ? this.words(element, tag, style, box, at, outer) : null;
       if (words) {
+        this.lines.push([depth, `[${first + this.found.length}] ${words}`]);
         this.found.push(element);
-        this.lines.push([depth, `[${this.found.length}] ${words}`]);
       }
       if (tag === "IFRAME") { this.frame(element, depth, at, box); return; }
       if (tag === "SELECT" || tag === "TEXTAREA") return;
@@ -155,10 +157,12 @@ _READER = r"""
         said.push(`color=${colour(style.color)}`);
       }
       if (image && !text) said.push(file(image));
-      if (tag === "IMG") said.push(file(element.src));
+      if (tag === "IMG" && !text) said.push(file(element.src));
       const {scrollTop, scrollHeight, clientHeight} = element;
       if (scrolls && tag !== "SELECT") said.push(`scrolled ${Math.round(scrollTop)} of ${scrollHeight - clientHeight}`);
-      if (this.boxes || shape || !text && !FIELD.test(tag) || /ui-(draggable|sortable-handle)/.test(element.className)) {
+      const placed = drawn && style.position === "absolute";  // put there by its place, which may be all that matters
+      const moved = /ui-(draggable|sortable-handle)/.test(element.className);
+      if (this.boxes || shape || placed || moved || !text && !FIELD.test(tag)) {
         const [x, y, w, h] = [box.x + at.x, box.y + at.y, box.width, box.height].map(Math.round);
         said.push(`at ${x},${y} ${w}x${h}`);
       }
@@ -170,6 +174,7 @@ _READER = r"""
         const named = [...element.labels ?? []].map(label => own(label) || label.innerText).join(" ");
         return squeeze(named) || element.getAttribute("aria-label") || element.placeholder || "";
       }
+      if (tag === "IMG") return element.alt || element.title;
       if (leaf || direct && !element.querySelector(CONTROL) && ![...element.children].some(child => this.block(child))) {
         return element.innerText ?? element.textContent;
       }
@@ -208,7 +213,8 @@ _READER = r"""
       return said;
     }
   }
-
+"""
+_FUNCTIONS = r"""
   const windows = () => [window, ...Array.from(window).filter(view => { try { return view.turnwise; } catch { return false; } })];
   const loaded = page => {  // images and fonts, which move what is around them
     const images = [...page.images].filter(image => !image.complete);
@@ -219,7 +225,7 @@ _READER = r"""
     for (let left = LOADING; left > 0 && windows().some(view => view.turnwise.asks()); left--) await turnwise.later(1);
   };
   const of = mark => {
-    const element = elements[mark - 1];
+    const element = elements[mark - first];
     return element?.isConnected ? element : null;
   };
   const offset = element => {  // of the frame it is in
@@ -232,12 +238,19 @@ _READER = r"""
     for (const kind of ["input", "change"]) element.dispatchEvent(new Event(kind, {bubbles: true}));
   };
   const missing = mark => {
-    return {problem: elements[mark - 1] ? "is no longer on the page" : `is not there: there are 1 to ${elements.length}`};
+    const all = elements.length ? `there are ${first} to ${first + elements.length - 1}` : "there are none";
+    return {problem: elements[mark - first] ? "is no longer on the page" : `is not there: ${all}`};
   };
 
+  const markOf = element => elements.includes(element) ? first + elements.indexOf(element) : 0;
+  const known = element => {  // the mark of what lies there
+    for (let outer = element; outer; outer = outer.parentElement) if (markOf(outer)) return `mark ${markOf(outer)}`;
+    return roleOf(element);
+  };
   Object.assign(window.turnwise, {
-    start(seed, mode) {
+    start(seed, mode, mark) {
       this.seed = seed;
+      first = mark;
       Math.seedrandom(seed);
       core.setDataMode(mode);
       core.startEpisodeReal();
@@ -269,35 +282,35 @@ _READER = r"""
       const said = core.getUtterance();
       return squeeze(said.utterance ?? said) + (colours.length ? ` (${colours.join(", ")})` : "");
     },
-    markOf: element => elements.indexOf(element) + 1,
-    elements: () => elements,
-    point(mark) {  // where to click it, scrolled into view if it has to be
+    markOf,
+    point(mark, free) {  // where to hit it, scrolled into view if it has to be; `free`: its middle will do, whatever lies there
       const marked = of(mark);
       if (!marked) return missing(mark);
       const view = marked.ownerDocument.defaultView, away = marked.getBoundingClientRect().right <= 0;
       const element = away && marked.labels?.length ? marked.labels[0] : marked;  // many hide the box and show its label
-      const hit = () => {
-        for (const box of element.getClientRects()) {
-          const left = Math.max(0, box.left), right = Math.min(view.innerWidth, box.right);
-          const top = Math.max(0, box.top), bottom = Math.min(view.innerHeight, box.bottom);
-          if (right - left < 1 && bottom - top < 1) continue;
-          for (const [across, down] of [[4, 4], [4, 2], [4, 6], [2, 4], [6, 4], [1, 1], [7, 1], [1, 7], [7, 7]]) {
-            const x = left + (right - left) * across / 8, y = top + (bottom - top) * down / 8;
-            const found = element.ownerDocument.elementFromPoint(x, y);
-            if (element.contains(found) || found?.closest("label")?.control === element) return {x, y};
-          }
-        }
-        return null;
-      };
-      let at = hit();
-      if (!at) { element.scrollIntoView({block: "nearest", inline: "nearest"}); at = hit(); }
+      let {at, cover} = hittable(element);
+      if (!at) {
+        element.scrollIntoView({block: "nearest", inline: "nearest"});
+        ({at, cover} = hittable(element));
+      }
       if (!at) {
         const box = element.getBoundingClientRect();
         if (box.width + box.height === 0) return {problem: "has no visible area"};
+        if (!free && cover instanceof view.Element && !cover.contains(element)) return {problem: `is covered by ${known(cover)}`};
         at = {x: box.x + box.width / 2, y: box.y + box.height / 2};
       }
       const frame = offset(element);
       return {x: at.x + frame.x, y: at.y + frame.y};
+    },
+    points(places) {  // prefix -> mark, of one way: all of them in view, and what one is dropped on may lie under something
+      const found = {}, kept = {}, far = ([prefix, mark]) => kept[prefix] !== box(mark);
+      const box = mark => JSON.stringify(of(mark)?.getBoundingClientRect());
+      for (const [prefix, mark] of [...Object.entries(places), ...Object.entries(places)]) {  // one may scroll the other on
+        found[prefix] = this.point(mark, prefix === "to_");
+        if (found[prefix].problem) return {problem: `mark ${mark} ${found[prefix].problem}`};
+        kept[prefix] = box(mark);
+      }
+      return Object.entries(places).some(far) ? {problem: "the two marks cannot be in view at once"} : found;
     },
     field(mark, text) {  // true: it holds the text now; false: it is to be typed, over what is selected
       const element = of(mark);
@@ -355,5 +368,5 @@ _READER = r"""
 
 _STYLE = "#reward-display,#sync-task-cover,#click-canvas{display:none!important}"
 
-PAGE_SCRIPT = f"<style>{_STYLE}</style><script>{_CLOCK}{_READER}</script>"
+PAGE_SCRIPT = f"<style>{_STYLE}</style><script>{_CLOCK}{_READER}{POINTING}{_FUNCTIONS}</script>"
 """Goes right behind <head>."""

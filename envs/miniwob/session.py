@@ -39,6 +39,11 @@ class Start:
     """Whether it is said where each mark is."""
 
     @property
+    def first_mark(self) -> int:
+        """Another for each task, so that marks that were right elsewhere are none here."""
+        return 100 + self.seed % 900
+
+    @property
     def window(self) -> tuple[int, int]:
         return _FLIGHT_WINDOW if self.name.startswith("flight.") else _WINDOW
 
@@ -93,7 +98,7 @@ class MiniWoBPage(BrowserPage):
                 self.call("hover", {"x": given.window[0] - 1, "y": given.window[1] - 1})
             self.call("goto", {"url": address})
         self._given, self._pointer, self._log, self.verdict, self._untouched = given, None, [], Verdict(), False
-        begin = f"turnwise.start({given.seed}, {json.dumps(given.mode)})"
+        begin = f"turnwise.start({given.seed}, {json.dumps(given.mode)}, {given.first_mark})"
         self.evaluate(f"turnwise.pass({_LOADING_MS}).then(() => {begin})")
         for _ in range(_READY_TRIES):
             if self.evaluate("turnwise.verdict().ready"):
@@ -180,15 +185,13 @@ class MiniWoBPage(BrowserPage):
 
     def _pointed(self, tool: str, places: Mapping[str, int | Point], **more: Any) -> str:
         """Use the pointer at these places, by the prefix of the argument."""
+        marks = {prefix: place for prefix, place in places.items() if isinstance(place, int)}
+        found = self.evaluate(f"turnwise.points({json.dumps(marks)})") if marks else {}
+        if "problem" in found:
+            return found["problem"]
         given, x, y = dict(more), 0.0, 0.0
         for prefix, place in places.items():
-            if isinstance(place, tuple):
-                x, y = place
-            else:
-                found = self.evaluate(f"turnwise.point({place})")
-                if problem := self._problem(place, found):
-                    return problem
-                x, y = found["x"], found["y"]
+            x, y = (found[prefix]["x"], found[prefix]["y"]) if isinstance(place, int) else place
             given |= {f"{prefix}x": x, f"{prefix}y": y}
         problem = self._tried(tool, **given)
         if not problem:

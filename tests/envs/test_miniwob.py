@@ -108,7 +108,7 @@ def test_every_page_starts_without_an_error(make: Make) -> None:
         verdict = env.page.verdict
         assert not verdict.errors, f"{name}: {verdict.errors[0]}"
         assert not verdict.done and env.page.utterance and env.page.text in first, name
-        assert "[1]" in env.page.text, f"{name}: nothing can be used:\n{first}"
+        assert re.search(r"\[\d+\] ", env.page.text), f"{name}: nothing can be used:\n{first}"
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -158,8 +158,28 @@ def test_a_circle_at_the_edge_is_drawn(make: Make) -> None:
 def test_a_button_under_another_is_clicked_where_it_shows(make: Make) -> None:
     env = make("click-button-sequence")
     env.reset(seed=1676802411362974373, options={"split": "test", "difficulty": 2})
-    actions, reward, _ = solve(env)
-    assert "click_at" in actions[0] and reward == 1.0
+    hit = "document.elementFromPoint({x}, {y}).id"
+    at = env.page.evaluate(f"turnwise.point({mark(env, 'ONE')})")
+    box = env.page.evaluate("document.querySelector('#subbtn').getBoundingClientRect().toJSON()")
+    assert env.page.evaluate(hit.format(**at)) == "subbtn"
+    assert env.page.evaluate(hit.format(x=box["x"] + 20, y=box["y"] + 20)) == "subbtn2"
+    assert solve(env)[1] == 1.0
+
+
+@needs_browser
+def test_what_is_wholly_covered_is_said(make: Make) -> None:
+    env = make("click-button-sequence")
+    env.reset(seed=0)
+    under, over = mark(env, "ONE"), mark(env, "TWO")
+    place = env.page.ask(
+        "(place => document.querySelector('#subbtn').style = place)(document.querySelector('#subbtn2').style.cssText)"
+    )
+    for name in ("click", "hover"):
+        observation, reward, *_ = env.step(call(name, mark=under))
+        assert f"mark {under} is covered by mark {over}" in observation and reward == 0.0
+    assert place and env.page.evaluate("buttonsPushed.length") == 0
+    env.step(call("drag", mark=over, to_mark=under))  # what is dragged goes to where the other is, whatever lies there
+    assert env.page.evaluate("buttonsPushed.length") == 1
 
 
 @needs_browser
@@ -305,7 +325,7 @@ def test_what_cannot_be_done_is_said(make: Make) -> None:
     env.reset(seed=0)
     button = mark(env, "Submit")
     for action, words in (
-        (call("click", mark=0), "mark 0 is not there: there are 1 to 2."),
+        (call("click", mark=1), f"mark 1 is not there: there are {button - 1} to {button}."),
         (call("click", mark=10**30), "is not there"),
         (call("type", text="x", mark=button), f"mark {button} takes no text."),
         (call("type", text="x" * 2000), "at most 1000 characters"),
@@ -313,7 +333,7 @@ def test_what_cannot_be_done_is_said(make: Make) -> None:
         (call("press", keys="Nothing"), "There is no key 'Nothing'"),
         (call("click_at", x=-5, y=5), "x must be"),
         (call("click_at", x=5000, y=5), "outside the viewport"),
-        (call("drag", mark=1, to_mark=77), "mark 77 is not there"),
+        (call("drag", mark=button, to_mark=77), "mark 77 is not there"),
         (call("wait", ms=0), "ms must be 1 to"),
         ("<answer>done</answer>", "nothing to answer"),
     ):
@@ -341,6 +361,24 @@ def test_lists_scrolling_and_keys(make: Make) -> None:
     env.step(call("type", mark=field, text="some words") + call("press", keys="Control+a") + call("press", keys="Delete"))
     assert 'value=""' in env.page.text
     assert 'value="ab"' in env.step(call("type", text="ab"))[0]
+
+
+@needs_browser
+def test_two_marks_are_both_in_view_when_one_is_dragged_to_the_other(make: Make) -> None:
+    """Below what is shown, where looking for the second moves the first; and where what was drawn lies is said."""
+    env = make("daily-calendar")
+    env.reset(seed=1)
+    text, *_ = env.step(call("drag", mark=mark(env, "hh-22"), to_mark=mark(env, "hh-23")))
+    assert re.search(r'div "New event" at 36,\d+ 102x42', text)
+    text, *_ = env.step(call("drag", mark=mark(env, "hh-0 "), to_mark=mark(env, "hh-47")))
+    assert "the two marks cannot be in view at once" in text
+
+
+@needs_browser
+def test_pictures_say_what_they_stand_for(make: Make) -> None:
+    env = make("order-food")
+    env.reset(seed=3)
+    assert re.search(r'"Ice cream sundae"\n.*types\n.*img "dairy"\n.*img "peanuts"\n.*img "gluten-free"\n', env.page.text)
 
 
 @needs_browser

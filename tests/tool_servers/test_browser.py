@@ -438,6 +438,9 @@ def test_what_a_page_may_not_do_is_told(play: Play) -> None:
 def test_covered_and_gone(play: Play) -> None:
     async def scene(person: Person) -> None:
         assert 'is covered by div "cover"' in (await person.click("Under")).err
+        narrower = "under.onclick = () => { out.textContent = 'reached'; }, under.nextElementSibling.style.width = '75px'"
+        await person.do("evaluate", expression=narrower)
+        assert 'text "reached"' in (await person.click("Under")).out  # where it shows: 5 pixels at its right
         old = person.mark("Alert")
         await person.do("evaluate", expression="document.querySelector('button').remove()")
         assert "no longer on the page" in (await person.do("click", mark=old)).err

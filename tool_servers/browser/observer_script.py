@@ -1,8 +1,10 @@
 """The script that reads, marks and locates elements, in a world apart: the page can neither see nor change it."""
 
+from turnwise.tool_servers.browser.pointing_script import POINTING
+
 __all__ = ["OBSERVER"]
 
-OBSERVER = r"""
+_READER = r"""
 (() => {
   const STILL = "*,*::before,*::after{animation-duration:1ms!important;animation-delay:0s!important;" +
     "animation-iteration-count:1!important;scroll-behavior:auto!important;caret-color:transparent!important}";
@@ -271,19 +273,8 @@ OBSERVER = r"""
     while ((busy() || finish()) && performance.now() < end) await pause();
   };
 
-  const covering = (element, x, y) => {  // what a click at this point of the element's own window would hit instead; null if it
-    let hit = element.getRootNode().elementFromPoint(x, y);
-    while (hit?.shadowRoot) {
-      const deeper = hit.shadowRoot.elementFromPoint(x, y);
-      if (!deeper || deeper === hit) break;
-      hit = deeper;
-    }
-    for (let node = hit; node; node = node.assignedSlot ?? node.parentNode ?? node.host) {
-      if (node === element || node.control === element) return null;
-    }
-    return hit ?? "nothing";
-  };
-
+"""
+_FUNCTIONS = r"""
   globalThis.turnwise = {
     finish,
     async observe({first, x, y, settle, only, boxes, viewport}) {
@@ -303,28 +294,17 @@ OBSERVER = r"""
       const found = marked.find(entry => entry.mark === mark);
       if (!found || !found.target.isConnected) return {problem: "is no longer on the page"};
       const {element, target} = found, view = target.ownerDocument.defaultView;
-      const inView = () => {
-        for (const rect of target.getClientRects()) {
-          const x1 = Math.max(0, rect.left), x2 = Math.min(view.innerWidth, rect.right);
-          const y1 = Math.max(0, rect.top), y2 = Math.min(view.innerHeight, rect.bottom);
-          if (x2 - x1 >= 1 && y2 - y1 >= 1) return {x: (x1 + x2) / 2, y: (y1 + y2) / 2};
-        }
-        return null;
-      };
-      let point = inView();
-      let cover = point && covering(target, point.x, point.y);
-      if (!point || cover || view !== window) {
+      let {at, cover} = hittable(target);
+      if (!at || view !== window) {
         target.scrollIntoView({block: "center", inline: "center", behavior: "instant"});
-        point = inView();
-        cover = point && covering(target, point.x, point.y);
+        ({at, cover} = hittable(target));
       }
-      if (!point) return {problem: "has no visible area"};
-      if (cover) {
+      if (!at) {
+        if (!cover) return {problem: "has no visible area"};
         if (cover === "nothing") return {problem: "cannot be reached"};
         const role = roleOf(cover) || cover.tagName.toLowerCase();
         return {problem: `is covered by ${role} ${quote(nameOf(cover, role) || visibleText(cover))}`};
       }
-      let at = {...point};
       for (let inside = view; inside !== window && inside.frameElement; inside = inside.parent) {
         const offset = inner(inside.frameElement);
         at = {x: at.x + offset.x, y: at.y + offset.y};
@@ -398,3 +378,5 @@ OBSERVER = r"""
   };
 })();
 """
+
+OBSERVER = _READER + POINTING + _FUNCTIONS
