@@ -16,7 +16,7 @@ The expert opens, each turn, all cells that are surely safe.
 
 from __future__ import annotations
 
-import re
+from functools import lru_cache
 
 import numpy as np
 from typing_extensions import override
@@ -24,7 +24,7 @@ from typing_extensions import override
 from turnwise.envs.core import Split, Transition, split_of
 from turnwise.envs.draws import Draws
 from turnwise.envs.puzzles.grid_picture import Cell, Colour
-from turnwise.envs.puzzles.minesweeper_solver import around, opened, safe_cells, solvable
+from turnwise.envs.puzzles.minesweeper_solver import around, blank_cells, opened, safe_cells, solvable
 from turnwise.envs.puzzles.puzzle import Puzzle, answer_in, task_id
 from turnwise.errors import ConfigError
 from turnwise.types import Task
@@ -38,8 +38,8 @@ MAX_CELLS = 100
 
 _TRIES = 100_000
 _COLUMNS = "ABCDEFGHIJ"
-_NAME = re.compile(r"([A-J])([1-9]|10)", re.ASCII)
-_BETWEEN = re.compile(r"[\s,;]+")
+_BETWEEN = str.maketrans(",;", "  ")
+_AS_SIGNS, _AS_BITS = str.maketrans("01", "_*"), str.maketrans("_*", "01")
 _HOW = "Write cells as column and row, such as B3, separated by spaces."
 _CLOSED: Colour = (150, 160, 176)
 _OPEN: Colour = (236, 230, 216)
@@ -54,11 +54,14 @@ class Minesweeper(Puzzle):
 
     _side: int = 0
     _mines: int = 0
-    """As a mask, as is what is open."""
+    """As a mask, as is what is open or has the number 0."""
     _shown: int = 0
+    _blank: int = 0
     _numbers: tuple[int, ...] = ()
-    _below: tuple[str, ...] = ()
-    """What each cell shows once it is open."""
+    _below: bytes = b""
+    """What each cell shows once it is open, a byte for each."""
+    _text: bytearray = bytearray()
+    """The board as the agent reads it; a cell is written when it opens."""
 
     @override
     def generate(self, rng: np.random.Generator, difficulty: int) -> Task:
@@ -89,47 +92,53 @@ class Minesweeper(Puzzle):
         if not 2 <= side <= 10 or len(text) != side**2 or not set(text) == {"*", "_"} or text[first] == "*" or first < 0:
             raise ValueError("mines are rows of _ and *, as many as they are long, and the first cell holds none")
         self._side = side
-        self._mines = int(text[::-1].translate({ord("*"): "1", ord("_"): "0"}), 2)
+        self._mines = int(text[::-1].translate(_AS_BITS), 2)
         self._numbers = _numbers(side, self._mines)
-        self._below = tuple(["*" if sign == "*" else str(number) for sign, number in zip(text, self._numbers, strict=True)])
-        self._shown = opened(side, self._numbers, 0, first)
+        self._blank = blank_cells(self._numbers)
+        self._below = "".join(["*" if sign == "*" else str(n) for sign, n in zip(text, self._numbers, strict=True)]).encode()
+        self._shown, self._text = 0, bytearray(_closed_board(side))
+        self._show(opened(side, self._blank, 0, 1 << first))
         if self._shown.bit_count() + self._mines.bit_count() == side * side:
             raise ValueError("the first cell opens all")
 
-    def _signs(self) -> list[str]:
-        shown = f"{self._shown:0{len(self._below)}b}"[::-1]
-        return [sign if seen == "1" else "?" for seen, sign in zip(shown, self._below, strict=True)]
+    def _show(self, shown: int) -> None:
+        """These cells are open."""
+        places, fresh = _places(self._side), shown & ~self._shown
+        while fresh:
+            cell = fresh.bit_length() - 1
+            self._text[places[cell]] = self._below[cell]
+            fresh ^= 1 << cell
+        self._shown = shown
 
     @override
     def board(self) -> str:
-        signs, side = self._signs(), self._side
-        rows = [f"{r + 1:>2} {' '.join(signs[r * side : (r + 1) * side])}" for r in range(side)]
-        return "\n".join([f"   {' '.join(_COLUMNS[:side])}", *rows])
+        return self._text.decode()
 
     @override
     def cells(self) -> list[list[Cell]]:
         paper = {"?": _CLOSED, "*": _MINE}
-        flat: list[Cell] = [("" if sign in "?0" else sign, paper.get(sign, _OPEN), _INK) for sign in self._signs()]
+        signs = [chr(self._text[place]) for place in _places(self._side)]
+        flat: list[Cell] = [("" if sign in "?0" else sign, paper.get(sign, _OPEN), _INK) for sign in signs]
         return [flat[start : start + self._side] for start in range(0, len(flat), self._side)]
 
     @override
     def play(self, action: str) -> Transition:
         answer, side = answer_in(action), self._side
-        words = [word for word in _BETWEEN.split(answer.upper()) if word] if answer else []
+        words = answer.upper().translate(_BETWEEN).split() if answer else []
         if not words or len(words) > MAX_CELLS:
             return self.refuse(f"A reply opens 1 to {MAX_CELLS} cells. {_HOW}")
-        cells: list[int] = []
+        known = _cells(side)
         for word in words:
-            match = _NAME.fullmatch(word)
-            if match is None or _COLUMNS.index(match[1]) >= side or int(match[2]) > side:
+            if word not in known:
                 return self.refuse(f"{word[:20]!r} is not a cell from A1 to {_COLUMNS[side - 1]}{side}. {_HOW}")
-            cells.append((int(match[2]) - 1) * side + _COLUMNS.index(match[1]))
-        before = self._shown
-        for cell in cells:
-            if self._mines >> cell & 1:
-                self._shown |= 1 << cell
-                return self.moved(f"{_COLUMNS[cell % side]}{cell // side + 1} was a mine.", lost=True)
-            self._shown = opened(side, self._numbers, self._shown, cell)
+        before, safe = self._shown, 0
+        for word in words:
+            bit = 1 << known[word]
+            if bit & self._mines:
+                self._show(opened(side, self._blank, before, safe) | bit)
+                return self.moved(f"{word} was a mine.", lost=True)
+            safe |= bit
+        self._show(opened(side, self._blank, before, safe))
         if self._shown.bit_count() + self._mines.bit_count() == side * side:
             return self.moved("All safe cells are open.", solved=True)
         return self.moved("Open already." if self._shown == before else "")
@@ -140,8 +149,26 @@ class Minesweeper(Puzzle):
         self.need_episode()
         side, closed = self._side, (1 << self._side**2) - 1 & ~self._shown & ~self._mines
         safe = safe_cells(side, self._numbers, self._shown, self._mines.bit_count()) or closed & -closed
-        names = [f"{_COLUMNS[cell % side]}{cell // side + 1}" for cell in range(side * side) if safe >> cell & 1]
+        names = [name for name, cell in _cells(side).items() if safe >> cell & 1]
         return f"<answer>{' '.join(names)}</answer>"
+
+
+@lru_cache(maxsize=16)
+def _cells(side: int) -> dict[str, int]:
+    """Name -> cell, in the order of the cells."""
+    return {f"{_COLUMNS[cell % side]}{cell // side + 1}": cell for cell in range(side * side)}
+
+
+@lru_cache(maxsize=16)
+def _closed_board(side: int) -> bytes:
+    rows = [f"   {' '.join(_COLUMNS[:side])}", *[f"{r + 1:>2} {' '.join('?' * side)}" for r in range(side)]]
+    return "\n".join(rows).encode()
+
+
+@lru_cache(maxsize=16)
+def _places(side: int) -> tuple[int, ...]:
+    """[cell] where it stands on the board."""
+    return tuple([place for place, sign in enumerate(_closed_board(side)) if sign == ord("?")])
 
 
 def _numbers(side: int, mines: int) -> tuple[int, ...]:
@@ -157,7 +184,7 @@ def _random_board(rng: np.random.Generator, split: Split | None, difficulty: int
         mines = 0
         while mines.bit_count() < count:
             mines |= 1 << draws.below(side * side) & ~free
-        text = "".join("*" if mines >> cell & 1 else "_" for cell in range(side * side))
+        text = f"{mines:0{side * side}b}"[::-1].translate(_AS_SIGNS)
         name = task_id("minesweeper", f"{text} {first}")
         if (split is None or split_of(name) == split) and solvable(side, _numbers(side, mines), count, first):
             return _task(name, text, side, first, difficulty)
@@ -166,7 +193,7 @@ def _random_board(rng: np.random.Generator, split: Split | None, difficulty: int
 
 def _task(name: str, text: str, side: int, first: int, difficulty: int) -> Task:
     """`answer`: where the mines are."""
-    mined = [f"{_COLUMNS[cell % side]}{cell // side + 1}" for cell, sign in enumerate(text) if sign == "*"]
+    mined = [name for name, sign in zip(_cells(side), text, strict=True) if sign == "*"]
     rows = [text[start : start + side] for start in range(0, side * side, side)]
     opening = f"{_COLUMNS[first % side]}{first // side + 1}"
     prompt = f"Minesweeper of {side} x {side} cells with {len(mined)} mines, opened at {opening} (board {name[-8:]})."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-__all__ = ["around", "opened", "safe_cells", "solvable"]
+__all__ = ["around", "blank_cells", "opened", "safe_cells", "solvable"]
 
 _MANY = 120
 """Sets in play at which it gives up: what is open says little then, and differences of differences grow without end."""
@@ -22,17 +22,19 @@ def around(side: int) -> tuple[int, ...]:
     return tuple(sum(1 << r * side + c for r, c in cells if max(abs(r - row), abs(c - column)) == 1) for row, column in cells)
 
 
-def opened(side: int, numbers: Sequence[int], shown: int, cell: int) -> int:
-    """The open cells after opening a safe one: with all around it where its number is 0, and so on."""
-    edge = [cell]
+def blank_cells(numbers: Sequence[int]) -> int:
+    """The cells whose number is 0."""
+    return sum([1 << cell for cell, number in enumerate(numbers) if number == 0])
+
+
+def opened(side: int, blank: int, shown: int, cells: int) -> int:
+    """The open cells after opening safe ones: with all around those that are blank, and so on."""
+    near, shown, edge = around(side), shown | cells, cells & blank & ~shown
     while edge:
-        here = edge.pop()
-        if shown >> here & 1:
-            continue
-        shown |= 1 << here
-        if numbers[here] == 0:
-            near = around(side)[here] & ~shown
-            edge += [other for other in range(near.bit_length()) if near >> other & 1]
+        cell = edge.bit_length() - 1
+        fresh = near[cell] & ~shown
+        shown |= fresh
+        edge = edge ^ 1 << cell | fresh & blank
     return shown
 
 
@@ -40,19 +42,19 @@ def safe_cells(side: int, numbers: Sequence[int], shown: int, mines: int) -> int
     """The closed cells that are surely safe, given the numbers of the open ones and how many mines there are in all."""
     closed = (1 << side * side) - 1 & ~shown
     near = around(side)
-    known = {near[cell] & closed: numbers[cell] for cell in range(side * side) if shown >> cell & 1 and near[cell] & closed}
+    known = {rest: numbers[cell] for cell in range(side * side) if shown >> cell & 1 and (rest := near[cell] & closed)}
     known[closed] = mines
-    safe = mined = 0
+    safe = mined = settled = 0
     while True:
-        news = False
         for cells, count in known.items():
             if count == 0:
-                news, safe = news or bool(cells & ~safe), safe | cells
+                safe |= cells
             elif count == cells.bit_count():
-                news, mined = news or bool(cells & ~mined), mined | cells
-        known = {cells & ~safe & ~mined: count - (cells & mined).bit_count() for cells, count in known.items()}
-        known.pop(0, None)
-        if news:
+                mined |= cells
+        if settled != safe | mined:
+            settled = safe | mined
+            known = {cells & ~settled: count - (cells & mined).bit_count() for cells, count in known.items()}
+            known.pop(0, None)
             continue
         if safe:
             return safe
@@ -64,25 +66,24 @@ def safe_cells(side: int, numbers: Sequence[int], shown: int, mines: int) -> int
 
 def _differences(known: dict[int, int]) -> dict[int, int]:
     """What the sets hold beyond the sets inside them, where that is new."""
-    sets = sorted(known, key=lambda cells: cells.bit_count())
+    holding = {low: [cells for cells in known if cells & low] for low in {cells & -cells for cells in known}}
     more: dict[int, int] = {}
-    for i, small in enumerate(sets):
-        for large in sets[i + 1 :]:
-            if small & ~large == 0 and large ^ small not in known:
-                more[large ^ small] = known[large] - known[small]
+    for small, count in known.items():
+        for large in holding[small & -small]:
+            if small & large == small != large and large ^ small not in known:
+                more[large ^ small] = known[large] - count
     return more
 
 
 def solvable(side: int, numbers: Sequence[int], mines: int, first: int) -> bool:
     """Whether reasoning alone opens all safe cells after the first one, and there is something left to reason about."""
-    shown, safe_in_all = opened(side, numbers, 0, first), side * side - mines
+    blank, safe_in_all = blank_cells(numbers), side * side - mines
+    shown = opened(side, blank, 0, 1 << first)
     if shown.bit_count() == safe_in_all:
         return False
     while shown.bit_count() < safe_in_all:
         safe = safe_cells(side, numbers, shown, mines)
         if not safe:
             return False
-        for cell in range(safe.bit_length()):
-            if safe >> cell & 1:
-                shown = opened(side, numbers, shown, cell)
+        shown = opened(side, blank, shown, safe)
     return True

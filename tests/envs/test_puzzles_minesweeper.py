@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from turnwise.envs.puzzles.minesweeper import LEVELS, Minesweeper
-from turnwise.envs.puzzles.minesweeper_solver import around, opened, safe_cells
+from turnwise.envs.puzzles.minesweeper_solver import around, blank_cells, opened, safe_cells
 from turnwise.errors import ConfigError
 from turnwise.types import Task
 
@@ -44,7 +44,7 @@ def test_reasoning_against_all_layouts() -> None:
         free = [cell for cell in range(16) if not mines >> cell & 1]
         shown = 0
         for cell in rng.permutation(free)[:3].tolist():
-            shown = opened(side, numbers[mines], shown, cell)
+            shown = opened(side, blank_cells(numbers[mines]), shown, 1 << cell)
         safe = safe_cells(side, numbers[mines], shown, 3)
         seen = [cell for cell in range(16) if shown >> cell & 1]
         fits = [m for m in layouts if not m & shown and all(numbers[m][c] == numbers[mines][c] for c in seen)]
