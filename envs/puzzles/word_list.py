@@ -48,19 +48,19 @@ def marks(guess: str, word: str) -> str:
 
     Letters in their places are counted first, then the others from left to right. Cached: all episodes of a task open alike.
     """
-    if set(guess).isdisjoint(word):
-        return "-" * len(word)
-    left = [b for a, b in zip(guess, word, strict=True) if a != b]
-    signs = list[str]()
-    for a, b in zip(guess, word, strict=False):
-        if a == b:
-            signs.append("*")
-        elif a in left:
-            left.remove(a)
-            signs.append("+")
+    signs = left = ""
+    for i, letter in enumerate(word):
+        if letter != guess[i]:
+            left += letter
+    for i, letter in enumerate(guess):
+        if letter == word[i]:
+            signs += "*"
+        elif letter in left:
+            left = left.replace(letter, "", 1)
+            signs += "+"
         else:
-            signs.append("-")
-    return "".join(signs)
+            signs += "-"
+    return signs
 
 
 def letters_of(words: tuple[str, ...]) -> NDArray[np.uint8]:
