@@ -49,7 +49,7 @@ def processes_with(token: str) -> list[int]:
     return found
 
 
-def wait_for_none(token: str, deadline_s: float = 10.0) -> list[int]:
+def wait_for_none(token: str, deadline_s: float = 120.0) -> list[int]:
     end = time.monotonic() + deadline_s
     while (left := processes_with(token)) and time.monotonic() < end:
         time.sleep(0.02)
@@ -237,7 +237,7 @@ def test_the_owners_death_ends_all() -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as owner:
         try:
             assert owner.stdout and owner.stdout.readline() == b"ready\n"
-            end = time.monotonic() + 20
+            end = time.monotonic() + 120
             while (seen := len(processes_with(token))) < 3 * 3 + 1 and time.monotonic() < end:
                 time.sleep(0.02)
             assert seen >= 3 * 3 + 1  # the owner; bwrap twice and a shell in each box
@@ -282,7 +282,7 @@ def test_an_ordinary_user_can_as_well(tmp_path: Path) -> None:
     argv = command(["sh", "-c", "id -u; ls /work; touch /work/mine && echo mine"], Box(files={"a": b"x"}))
     argv[argv.index(str(sources))] = str(house)
     ordinary = ["/usr/bin/setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", "/usr/bin/python3", *argv[1:]]
-    done = subprocess.run(ordinary, capture_output=True, text=True, env={}, timeout=30, check=False)
+    done = subprocess.run(ordinary, capture_output=True, text=True, env={}, timeout=300, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("1000\na\nmine\n", "", 0)
 
 

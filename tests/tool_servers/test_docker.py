@@ -86,7 +86,7 @@ async def ours(owner: str) -> list[str]:
         return [container.id for container in found]
 
 
-async def until(true: Callable[[], Awaitable[bool]], what: str, seconds: float = 20.0) -> None:
+async def until(true: Callable[[], Awaitable[bool]], what: str, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not await true():
         assert time.monotonic() < end, what
@@ -180,7 +180,7 @@ if os.fork() == 0:
 
 def test_a_daemon_dies_with_the_call_that_times_out() -> None:
     async def check(run: Cells) -> None:
-        assert (await run(DAEMON + "while True: pass", 0.5)).status is Status.TIMEOUT
+        assert (await run(DAEMON + "while True: pass", 2.0)).status is Status.TIMEOUT
         first = await run.session.get("beat")
         assert first and (await run("import time; time.sleep(0.2)")).status is Status.OK
         assert await run.session.get("beat") == first

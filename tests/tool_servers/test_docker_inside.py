@@ -58,7 +58,7 @@ asyncio.run(main())
 def inside(*options: str) -> dict[str, Any]:
     """The program's verdicts in a container with these options of `docker run`."""
     version = ["docker", "run", "--rm", "--network", "none", BASE, "python3", "-c", "import sys; print(sys.version_info[1])"]
-    asked = subprocess.run(version, capture_output=True, text=True, timeout=60)
+    asked = subprocess.run(version, capture_output=True, text=True, timeout=600)
     if asked.returncode and os.geteuid() != 0:
         pytest.skip(f"no engine or no image {BASE}: {asked.stderr.strip()}")
     assert asked.returncode == 0, f"{asked.stderr.strip()}; run .ci/docker"
@@ -70,7 +70,7 @@ def inside(*options: str) -> dict[str, Any]:
         os.chmod(home, 0o755)  # a home folder that only its owner may enter would hide what is mounted below it
         mounts = ["-v", f"{home}:/root", "-v", f"{SITE}:/site:ro", "-v", f"{ROOT}:{ROOT}:ro"]
         command = ["docker", "run", "--rm", "-i", "-e", "SECRET=x", *mounts, *options, BASE, "python3", "-B", "-c", PROGRAM]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -33,8 +33,8 @@ def url() -> Iterator[str]:
     service = subprocess.Popen(words, start_new_session=True, cwd=folder)  # conmon notes there that memory ran out
     try:
         with subprocess.Popen(["docker", "save", BASE], stdout=subprocess.PIPE) as image:
-            subprocess.run([*podman, "load", "-q"], stdin=image.stdout, check=True, capture_output=True, timeout=120)
-        end = time.monotonic() + 30
+            subprocess.run([*podman, "load", "-q"], stdin=image.stdout, check=True, capture_output=True, timeout=600)
+        end = time.monotonic() + 240
         while not socket.exists():
             assert time.monotonic() < end and service.poll() is None, "podman's service does not start"
             time.sleep(0.05)
@@ -42,7 +42,7 @@ def url() -> Iterator[str]:
     finally:
         service.terminate()
         service.wait()
-        subprocess.run([*podman, "rmi", "--all", "--force"], capture_output=True, timeout=120)
+        subprocess.run([*podman, "rmi", "--all", "--force"], capture_output=True, timeout=600)
         shutil.rmtree(folder)
 
 

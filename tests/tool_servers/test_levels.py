@@ -85,7 +85,7 @@ def test_a_level_without_walls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> No
 def test_where_namespaces_are_forbidden() -> None:
     root = str(Path(__file__).parents[2])
     program = NO_NAMESPACES.format(root=root, unshare=272, code=REPORT)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root, timeout=600)
     assert done.returncode == 0, done.stderr
     refused, level, notice, value = done.stdout.splitlines()
     assert refused.startswith("EmbeddedSandbox: needs level namespaces.") and "unshare: Operation not permitted" in refused
@@ -108,7 +108,7 @@ asyncio.run(main())
     drop = "from turnwise.tool_servers.guest import kernel; kernel.prctl(24, 21)"  # CAP_SYS_ADMIN, also of what is started
     without = f"import os, sys; {drop}; os.execv(sys.argv[1], sys.argv[1:])"
     command = [sys.executable, "-c", without, sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=600)
     assert done.stdout.split() == ["NAMESPACES", "42"], done.stderr
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.tool_servers.attacks.killing import named
+from tests.tool_servers.attacks.killing import named, zygote
 from turnwise.errors import ConfigError
 from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox
 from turnwise.tool_servers.sandbox.limits import Limits
@@ -19,12 +19,6 @@ from turnwise.tool_servers.sandbox.protocol import SessionSpec, Status
 POLL = {"x86_64": "7", "aarch64": "73"}.get(platform.machine())
 """The number of the system call; on the second it is ppoll's, which is what poll becomes."""
 LOOK = "import os, random; (sorted(os.listdir('/work')), os.listdir('/tmp'), [n for n in dir() if n == 'mine'], random.random())"
-
-
-def zygote(sandbox: EmbeddedSandbox) -> psutil.Process:
-    """Of this sandbox: the process may have others."""
-    (task,) = sandbox._zygotes.values()
-    return psutil.Process(task.result().zygote.pid)
 
 
 def below(sandbox: EmbeddedSandbox) -> set[int]:
@@ -36,7 +30,7 @@ def inner(sandbox: EmbeddedSandbox) -> set[int]:
     return {p.pid for p in named(zygote(sandbox), "session")}
 
 
-async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.01)

@@ -19,6 +19,7 @@ import aiohttp
 import psutil
 import pytest
 
+from tests.tool_servers.attacks.killing import lives
 from turnwise.cli import main
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import SessionSpec, Status
@@ -41,7 +42,7 @@ class Server:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(how)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=120)
 
 
 @contextmanager
@@ -69,12 +70,12 @@ def serving(*argv: str, token: str | None = TOKEN) -> Iterator[Server]:
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=120)
         process.stdout.close()
         process.stderr.close()
 
 
-def until(true: Callable[[], Any], within_s: float = 10.0) -> None:
+def until(true: Callable[[], Any], within_s: float = 120.0) -> None:
     deadline = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < deadline, "it did not come about in time"
@@ -82,7 +83,7 @@ def until(true: Callable[[], Any], within_s: float = 10.0) -> None:
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in processes if lives(p)]
 
 
 async def metric(address: str, line: str) -> bool:
@@ -117,7 +118,7 @@ def test_a_server_says_what_one_needs_to_know_and_sigterm_ends_it(tmp_path: Path
         assert str(file) in server.banner and "SIGTERM" in server.banner and TOKEN not in server.banner
         family = server.family()
         asyncio.run(use(server.address))
-        assert server.process.wait(timeout=20) == 0
+        assert server.process.wait(timeout=120) == 0
         until(lambda: not alive(family))
 
 
@@ -138,7 +139,7 @@ def test_a_unix_socket_is_for_its_owner_and_leaves_with_the_server(tmp_path: Pat
             [sys.executable, "-m", "turnwise.cli", "serve", "python", "--unix", str(path)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert again.returncode == 2 and "another server answers" in again.stderr
         asyncio.run(use("b"))

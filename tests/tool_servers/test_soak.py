@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.tool_servers.attacks.killing import lives, tree
 from turnwise.errors import SandboxFailure
 from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox, EmbeddedSession
 from turnwise.tool_servers.sandbox.limits import Limits
@@ -43,6 +44,9 @@ ATTACKS = (
 )
 
 
+COUNTS = ("fds", "processes", "groups", "mounts", "zygote_fds")
+
+
 @dataclass(frozen=True)
 class Holdings:
     """What the server and everything below it hold at a quiet point."""
@@ -64,7 +68,7 @@ def holdings() -> Holdings:
     groups = sum(len(folders) for root, folders, _ in os.walk("/sys/fs/cgroup") if mark in root)
     return Holdings(
         fds=server.num_fds(),
-        processes=sum(p.status() != psutil.STATUS_ZOMBIE for p in server.children(recursive=True)),
+        processes=sum(map(lives, tree(server))),
         groups=groups,
         mounts=len(Path("/proc/self/mountinfo").read_text().splitlines()) if os.geteuid() else 0,
         zygote_fds=sum(z.num_fds() for z in zygotes),
@@ -129,11 +133,11 @@ async def soak(level: Level, seconds: float) -> tuple[Holdings, Holdings, Counte
 async def quiet(goal: Holdings | None) -> Holdings:
     """Once nothing changes any more (or the goal's counts are there): what ended may need a moment to be buried."""
     before = holdings()
-    for _ in range(60):
+    for _ in range(1200):
         await asyncio.sleep(0.1)
         after = holdings()
         still = (after.processes, after.groups, after.fds) == (before.processes, before.groups, before.fds)
-        if still and (goal is None or after.processes <= goal.processes):
+        if still and (goal is None or all(getattr(after, name) <= getattr(goal, name) for name in COUNTS)):
             return after
         before = after
     return before
@@ -143,7 +147,7 @@ async def quiet(goal: Holdings | None) -> Holdings:
 def test_nothing_grows(level: Level) -> None:
     first, last, seen = asyncio.run(soak(level, SOAK_S))
     assert seen["honest"] > 20 and sum(n for word, n in seen.items() if word.startswith("attack")) > 0, seen
-    for name in ("fds", "processes", "groups", "mounts", "zygote_fds"):
+    for name in COUNTS:
         assert getattr(last, name) <= getattr(first, name), f"{name} grew: {first} -> {last}, {seen}"
     assert last.server_mb <= first.server_mb + 24 and last.zygote_mb <= first.zygote_mb + 16, f"{first} -> {last}, {seen}"
 

@@ -18,10 +18,12 @@ import psutil
 
 from tests.tool_servers.attacks.backends import LABEL
 from tests.tool_servers.attacks.traces import traces
+from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox
 
 __all__ = [
     "containers_of",
     "kill",
+    "lives",
     "mine",
     "named",
     "owner",
@@ -30,6 +32,7 @@ __all__ = [
     "supervisors_of",
     "tree",
     "until_nothing",
+    "zygote",
 ]
 
 ROOT = Path(__file__).parents[3]
@@ -53,6 +56,13 @@ def tree(root: psutil.Process) -> list[psutil.Process]:
     return []
 
 
+def lives(process: psutil.Process) -> bool:
+    """It has not ended, also not while we looked."""
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 def named(root: psutil.Process, *names: str) -> list[psutil.Process]:
     """Those below that call themselves so: zygote, janitor, builder, supervisor, init, brancher, session."""
     found: list[psutil.Process] = []
@@ -61,6 +71,12 @@ def named(root: psutil.Process, *names: str) -> list[psutil.Process]:
             if process.name().removeprefix("tw-") in names:
                 found.append(process)
     return found
+
+
+def zygote(sandbox: EmbeddedSandbox) -> psutil.Process:
+    """Of this sandbox, which has one profile: the process may have others."""
+    (task,) = sandbox._zygotes.values()  # pyright: ignore[reportPrivateUsage]
+    return psutil.Process(task.result().zygote.pid)
 
 
 def supervisors_of(server: psutil.Process) -> list[psutil.Process]:
