@@ -1,20 +1,17 @@
 """MCP servers as tools, run for real: stdio and streamable HTTP, deaths and hangs, forks by replay."""
 
-import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import psutil
 import pytest
 
+from tests.envs.servers.started import started
 from turnwise.envs import Task
 from turnwise.envs.adapters.mcp_tools import McpTools, mcp_tools
 from turnwise.envs.tool_env import ToolEnv
@@ -125,27 +122,9 @@ def test_without_a_state_the_connection_is_shared() -> None:
     twin.close()
 
 
-@contextlib.contextmanager
-def over_http() -> Generator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen([*COMMAND, "http", str(port)], stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + 120
-            while True:
-                with contextlib.suppress(httpx.HTTPError):
-                    httpx.get(f"http://127.0.0.1:{port}/mcp", timeout=5, trust_env=False)
-                    break
-                assert time.monotonic() < deadline and process.poll() is None, "the server does not start"
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}/mcp"
-        finally:
-            process.kill()
-
-
 def test_a_server_over_http() -> None:
-    with over_http() as url:
+    with started(*COMMAND, "http", path="/mcp") as address:
+        url = f"{address}/mcp"
         env = Counting(toolset=[mcp_tools(url, call_s=60, start_s=120)])
         env.reset(seed=0)
         assert said(env, "count", **by(2)) == "2"

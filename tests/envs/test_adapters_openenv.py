@@ -1,19 +1,16 @@
 """OpenEnv servers, made with openenv-core and run for real on 127.0.0.1."""
 
-import contextlib
 import re
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import gymnasium
-import httpx
 import pytest
 
+from tests.envs.servers.started import started
 from turnwise.envs.adapters.openenv_env import OpenEnvEnv, from_openenv
 from turnwise.envs.testing import check_turn_env
 from turnwise.errors import ConfigError, EnvFailure, UnknownName, Unsupported
@@ -21,23 +18,8 @@ from turnwise.errors import ConfigError, EnvFailure, UnknownName, Unsupported
 SERVER = Path(__file__).parent / "servers" / "guess_openenv.py"
 
 
-@contextlib.contextmanager
-def serving(*options: str) -> Generator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen([sys.executable, str(SERVER), str(port), *options]) as process:
-        try:
-            deadline = time.monotonic() + 180
-            while True:
-                with contextlib.suppress(httpx.HTTPError):
-                    httpx.get(f"http://127.0.0.1:{port}/schema", timeout=5, trust_env=False).raise_for_status()
-                    break
-                assert time.monotonic() < deadline and process.poll() is None, "the server does not start"
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
+def serving(*options: str) -> AbstractContextManager[str]:
+    return started(sys.executable, str(SERVER), *options, path="/schema")
 
 
 @pytest.fixture(scope="module")

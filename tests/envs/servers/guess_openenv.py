@@ -1,7 +1,8 @@
-"""An OpenEnv server, made with openenv-core: guess a number. Port and what goes wrong come from the command line."""
+"""An OpenEnv server, made with openenv-core: guess a number. What goes wrong and the socket come from the command line."""
 
 import os
 import random
+import socket
 import sys
 from typing import Any
 
@@ -50,4 +51,5 @@ class GuessEnvironment(Environment):
 
 if __name__ == "__main__":
     app = create_fastapi_app(GuessEnvironment, Guess, Hint, max_concurrent_envs=4)
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    web = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    web.run(sockets=[socket.socket(fileno=int(sys.argv[-1]))])

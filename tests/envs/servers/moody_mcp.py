@@ -1,11 +1,13 @@
-"""An MCP server that counts, and that dies, hangs, lies and fails on request. `http PORT` serves streamable HTTP, else stdio."""
+"""An MCP server that counts, and that dies, hangs, lies and fails on request. `http FD` serves that socket, else stdio."""
 
 import os
+import socket
 import sys
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import uvicorn
 from mcp.server.mcpserver import MCPServer
 
 server = MCPServer("moody")
@@ -59,6 +61,7 @@ def facts() -> dict[str, int]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["http"]:
-        server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[2]))
+        web = uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="warning"))
+        web.run(sockets=[socket.socket(fileno=int(sys.argv[2]))])
     else:
         server.run()
