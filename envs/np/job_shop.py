@@ -24,7 +24,7 @@ problem, 1982 (the bound).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -50,8 +50,6 @@ _BUSY = 4
 
 Shop = tuple[tuple[tuple[int, int], ...], ...]
 """For each job its parts in order: (machine from 0, time)."""
-Key = Callable[[int, int], tuple[int, ...]]
-"""(job, which part) -> the smaller, the sooner."""
 
 
 class JobShop(ProposeAndImprove[Shop]):
@@ -122,14 +120,10 @@ class JobShop(ProposeAndImprove[Shop]):
     @override
     def thumbs(self, instance: Shop) -> Iterator[int]:
         work = [[sum(time for _, time in job[k:]) for k in range(len(job))] for job in instance]
-        rules: tuple[Key, ...] = (
-            lambda j, k: (instance[j][k][1], j),
-            lambda j, k: (-work[j][k], j),
-            lambda j, k: (j,),
-        )
         yield self.value(instance, (tuple(range(1, len(instance) + 1)),) * len(instance[0]))
-        for rule in rules:
-            yield _active_end(instance, rule)
+        yield _active_end(instance, [[time for _, time in job] for job in instance])
+        yield _active_end(instance, [[-left for left in lefts] for lefts in work])
+        yield _active_end(instance, [[0] * len(job) for job in instance])
 
     @override
     def climb(self, instance: Shop, optimal: Proposal) -> Iterator[Proposal]:
@@ -180,18 +174,18 @@ def _planted(draws: Draws, jobs: int, machines: int) -> tuple[Shop, Proposal] | 
     turn.sort(key=lambda j: before[j] == 0, reverse=True)
     turn.append(turn.pop(max(range(1, jobs), key=lambda i: before[turn[i]])))
     shop = [list[tuple[int, int]]() for _ in range(jobs)]
-    machine_free, job_free, clock, sequence = [0] * machines, [0] * jobs, 0, list[tuple[int, int, int]]()
+    machine_free, job_free, clock, orders = [0] * machines, [0] * jobs, 0, [list[int]() for _ in range(machines)]
 
     def fits(j: int, limit: int) -> bool:
         """Do the next part of a job as soon as it can be, and for so long that it ends by a time."""
         job = shop[j]
         machine = routes[j][len(job)]
-        start = max(machine_free[machine], job_free[j])
+        start = job_free[j] if job_free[j] > machine_free[machine] else machine_free[machine]
         least, room = _BUSY if machine == busy else 1, limit - start
         if room < least:
             return False
-        time = least + draws.below(min(_LONGEST, room) - least + 1)
-        sequence.append((start, j, len(job)))
+        time = least + draws.below((room if room < _LONGEST else _LONGEST) - least + 1)
+        orders[machine].append(j + 1)
         job.append((machine, time))
         machine_free[machine] = job_free[j] = start + time
         return True
@@ -208,18 +202,19 @@ def _planted(draws: Draws, jobs: int, machines: int) -> tuple[Shop, Proposal] | 
             if not fits(j, clock - left if i < jobs - 1 else clock + _LONGEST * after):
                 return None
     made = tuple([tuple(job) for job in shop])
-    if max(job_free) != bound(made):
-        return None
-    return made, _orders(made, [(j, k) for _, j, k in sorted(sequence)])
+    return (made, tuple([tuple(order) for order in orders])) if max(job_free) == bound(made) else None
 
 
-def _active_end(shop: Shop, key: Key) -> int:
-    """When all is done: part after part, on the machine of the one that can end first, the least by `key` of those before it."""
+def _active_end(shop: Shop, keys: Sequence[Sequence[int]]) -> int:
+    """When all is done: part after part, on the machine of the one that can end first, the least by its key of those before it.
+
+    keys: for each job those of its parts; of equals the first job comes first.
+    """
     machine_free, done, last = [0] * len(shop[0]), [0] * len(shop), 0
     due = {j: (job[0][1], job[0][0], 0) for j, job in enumerate(shop)}  # when the job's next part can end, where, and start
     while due:
         end, machine, _ = min(due.values())
-        j = min([j for j, (_, where, start) in due.items() if where == machine and start < end], key=lambda j: key(j, done[j]))
+        _, j = min([(keys[j][done[j]], j) for j, (_, where, start) in due.items() if where == machine and start < end])
         clock = machine_free[machine] = due.pop(j)[0]
         for other, (end, where, start) in due.items():
             if where == machine and start < clock:
@@ -244,22 +239,20 @@ def _orders(shop: Shop, sequence: Sequence[tuple[int, int]]) -> Proposal:
 @lru_cache(maxsize=8)  # feasibility, value and picture ask for the same plan in turn
 def _starts(shop: Shop, orders: Proposal) -> Sequence[Sequence[int]]:
     """For each job when its parts start, as many as can when each waits for its machine's order."""
-    starts, job_free = [list[int]() for _ in shop], [0] * len(shop)
-    machine_free, ahead = [0] * len(orders), [list(reversed(jobs)) for jobs in orders]
-    going = True
+    starts, job_free, machine_free = [list[int]() for _ in shop], [0] * len(shop), [0] * len(orders)
+    queues = [iter(jobs) for jobs in orders]
+    heads, going = [next(queue) for queue in queues], True
     while going:
         going = False
-        for machine, jobs in enumerate(ahead):
-            free = machine_free[machine]
-            while jobs:
-                j = jobs[-1] - 1
+        for machine, label in enumerate(heads):
+            while label:
+                j = label - 1
                 where, time = shop[j][len(starts[j])]
                 if where != machine:
                     break
-                start = free if free > job_free[j] else job_free[j]
+                start = job_free[j] if job_free[j] > machine_free[machine] else machine_free[machine]
                 starts[j].append(start)
-                job_free[j] = free = start + time
-                jobs.pop()
+                job_free[j] = machine_free[machine] = start + time
+                heads[machine] = label = next(queues[machine], 0)
                 going = True
-            machine_free[machine] = free
     return starts
