@@ -27,7 +27,8 @@ _MOVIE = r"""
   return first(all('#area input').map(e => type(e, wanted(around(e))))) || click(one('#area button, .final, .ui-submit'));"""
 _COMPLETE = """
   const [start, end = ''] = said, country = ui_utils.COUNTRIES.find(c => c.startsWith(start) && c.endsWith(end));
-  return type(one('#tags'), country) || submit();"""
+  const offered = named('.ui-menu-item', country);  // in a menu that lies over the button
+  return type(one('#tags'), country) || (offered ? click(offered) : submit());"""
 _FLIGHT = (
     PICK_DATE
     + r"""

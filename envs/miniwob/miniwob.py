@@ -5,8 +5,9 @@ browser of this process, without Selenium and without any network. Every action 
 
 One sees what is asked for and the page as a tree of what can be seen: each element with a mark, its text or what is in it, for
 drawings kind, colours and place. One clicks, types, presses keys, selects, drags, hovers, scrolls and waits, on marks or points.
-What a page paints on a canvas or as an image is in no text; `image=True` shows it. Where the events of `daily-calendar` lie is
-said with `boxes=True` only.
+What a page paints on a canvas or as an image is in no text; `image=True` shows it. The marks of a task count from a number of its
+own, so that what was clicked in another task is not there. A mark is clicked where it shows; one that is wholly covered is not
+clicked, and what lies over it is named.
 
 Time: the page's clock stands still while one thinks. An action moves it by `step_ms`, `wait` by what it is told; what could not
 be done takes no time, and while a button is held down each move of the pointer takes 16 ms. So the time limits of the pages (7 to
@@ -20,28 +21,25 @@ as well. The outcome is the raw reward, and 0 where that is below.
 A seed goes into the page's own Math.seedrandom. Pages that know a train and a test distribution are told the split. A fork plays
 the episode's actions once more in a context of its own, and fails if that gives anything else.
 
-A task is a page and a seed. Pages of few variants look the same under many seeds and in both splits: `click-test` is always the
-same button. Nor do all of them ask for understanding: clicks that solved other tasks, recited without looking, are right on one
-page of eleven (some pay for any click, on others a first mark is right by luck) and are paid -1 on the rest.
+A task is a page and a seed. Pages of few variants look the same under many seeds and in both splits: `grid-coordinate` has 25.
 
-It needs `pip install 'turnwise[miniwob]'` and a Chromium (`playwright install chromium`, or Debian's `chromium-headless-shell`).
+It needs `pip install 'turnwise[miniwob]'` and a Chromium (`playwright install --with-deps chromium`, or Debian's
+`chromium-headless-shell`), and Arial or `fonts-liberation`, whose letters are as wide: in others, parts of pages lie elsewhere.
 The pages are under the MIT licence: OpenAI 2016, Stanford 2018, Farama Foundation 2022.
 
 The level is how long the expert's way is. Without `tasks`, episodes are of these pages, on which the expert always earns 1:
 
     level 1
-    buy-ticket click-button click-color click-dialog click-dialog-2 click-link click-shape click-tab click-tab-2-easy
-    click-tab-2-medium click-test click-test-2 click-test-transfer click-widget count-shape count-sides drag-items
-    drag-items-grid email-inbox-delete email-inbox-important focus-text focus-text-2 grid-coordinate identify-shape
-    unicode-test
+    buy-ticket click-button click-color click-dialog-2 click-link click-shape click-tab click-tab-2-easy
+    click-tab-2-medium click-widget count-shape count-sides drag-items drag-items-grid email-inbox-delete
+    email-inbox-important focus-text-2 grid-coordinate identify-shape unicode-test
 
     level 2
-    choose-list click-button-sequence click-collapsible click-collapsible-2 click-collapsible-2-nodelay
-    click-collapsible-nodelay click-menu click-option click-pie click-tab-2 click-tab-2-hard copy-paste copy-paste-2
-    drag-box drag-circle drag-single-shape draw-circle draw-line enter-date enter-text enter-text-2 enter-text-dynamic
-    enter-time find-greatest find-word highlight-text highlight-text-2 navigate-tree read-table resize-textarea
-    scroll-text scroll-text-2 simple-algebra simple-arithmetic text-transform use-colorwheel use-colorwheel-2
-    visual-addition
+    choose-list click-collapsible-2 click-collapsible-2-nodelay click-menu click-option click-pie click-tab-2
+    click-tab-2-hard copy-paste copy-paste-2 drag-box drag-circle drag-single-shape draw-circle draw-line enter-date
+    enter-text enter-text-2 enter-text-dynamic enter-time find-greatest find-word highlight-text highlight-text-2
+    navigate-tree read-table resize-textarea scroll-text scroll-text-2 simple-algebra simple-arithmetic text-transform
+    use-colorwheel use-colorwheel-2 visual-addition
 
     level 3
     button-delay choose-date-easy click-checkboxes click-menu-2 click-scroll-list drag-shapes drag-sort-numbers
@@ -59,12 +57,13 @@ The level is how long the expert's way is. Without `tasks`, episodes are of thes
     click-checkboxes-large click-shades drag-cube drag-shapes-2 guess-number hot-cold moving-items number-checkboxes
     simon-says social-media-all stock-market use-spinner
 
-The others are played by name. `flight.AA flight.Alaska flight.Alaska-auto flight.Alaska-auto-medium` are longer and have a
-larger window; their expert earns 1 as well, but on one of the 94 questions of `flight.Alaska`, which asks for March and compares
-with February. On `bisect-angle circle-center find-midpoint right-angle` the best whole pixel, which the expert finds, earns a
-little less than 1. On `click-pie-nodelay tic-tac-toe` some seeds cannot be won by anybody either: the item asked for is the one
-that is chosen already, the opponent makes no mistake. `hover-shape` ends by its time limit alone, always with -1: it is the one
-page without an expert.
+The others are played by name. On `click-button-sequence click-collapsible click-collapsible-nodelay click-dialog click-test
+click-test-2 click-test-transfer focus-text` the same one or two clicks are right in every task, whatever it asks. `flight.AA
+flight.Alaska flight.Alaska-auto flight.Alaska-auto-medium` are longer and have a larger window; their expert earns 1 as well,
+but on one of the 94 questions of `flight.Alaska`, which asks for March and compares with February. On `bisect-angle
+circle-center find-midpoint right-angle` the best whole pixel, which the expert finds, earns a little less than 1. On
+`click-pie-nodelay tic-tac-toe` some seeds cannot be won by anybody either: the item asked for is the one that is chosen already,
+the opponent makes no mistake. `hover-shape` ends by its time limit alone, always with -1: it is the one page without an expert.
 
 `benchmarks/miniwob_pages.py` goes through all 134 pages one by one: the expert on a train and a test task, an episode of its
 actions and junk played again and by a fork, and a sixteenth of the kit's hostile actions, each of them on eight pages or more.

@@ -69,8 +69,11 @@ def test_the_pages_of_the_package() -> None:
 NAMED = {
     *("flight.AA", "flight.Alaska", "flight.Alaska-auto", "flight.Alaska-auto-medium"),
     *("bisect-angle", "circle-center", "find-midpoint", "right-angle", "click-pie-nodelay", "tic-tac-toe"),
+    *("click-button-sequence", "click-collapsible", "click-collapsible-nodelay", "click-dialog", "focus-text"),
+    *("click-test", "click-test-2", "click-test-transfer"),
 }
-"""Pages with an expert that only come when they are asked for: of another size, or nobody can always earn 1 on them."""
+"""Pages with an expert that only come when they are asked for: of another size, or nobody can always earn 1 on them, or the same
+clicks always do."""
 
 
 def test_each_expert_has_a_level() -> None:
@@ -180,6 +183,19 @@ def test_what_is_wholly_covered_is_said(make: Make) -> None:
     assert place and env.page.evaluate("buttonsPushed.length") == 0
     env.step(call("drag", mark=over, to_mark=under))  # what is dragged goes to where the other is, whatever lies there
     assert env.page.evaluate("buttonsPushed.length") == 1
+
+
+@needs_browser
+def test_clicks_that_solved_another_task_are_none_here(make: Make) -> None:
+    """Even where the page is the same in every task."""
+    env = make("click-test-2")
+    env.reset(seed=0)
+    recited, reward, _ = solve(env)
+    assert reward == 1.0
+    for seed in range(1, 5):
+        env.reset(seed=seed)
+        observation, reward, terminated, *_ = env.step(recited[0])
+        assert "is not there" in observation and reward == 0.0 and not terminated
 
 
 @needs_browser
