@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from turnwise.envs.platformer.course import SOLID, Course
 
@@ -31,6 +32,7 @@ def hangs(course: Course, row: int, column: int) -> bool:
     return course.grid[(row + 1) * course.width + column] == SOLID
 
 
+@lru_cache(maxsize=4096)  # each is ahead of several places
 def told(landmark: Landmark) -> str:
     """One of them in words."""
     first, last, what, height, by = landmark

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from turnwise.envs.platformer.course import HEIGHT, TILE, Course, Patrol
@@ -19,7 +20,8 @@ SIGNS = {"walker": "w", "hedgehog": "h", "bat": "v"}
 _MARGIN = 3
 _MIDDLE = WIDE // 2
 _LINE = _MARGIN + COLUMNS + 1
-_LABELS = [f"\n{row:>2} ".encode() for row in reversed(range(HEIGHT))]
+_TEXT = b"%b" + b"".join([f"\n{row:>2} %b".encode() for row in reversed(range(HEIGHT))])
+"""Ruler and rows."""
 _THINGS = 3
 """Landmarks that are named."""
 _FLOOR, _YOU, _DEAD = ord("."), ord("@"), ord("%")
@@ -69,8 +71,8 @@ class View:
 
     def _made(self, first: int) -> Window:
         course, after = self.course, first + COLUMNS
-        text = _ruler(first) + b"".join([label + row[first:after] for label, row in zip(_LABELS, self._rows, strict=True)])
-        inside = {p: None for column in range(max(first - 1, 0), min(after + 1, course.width), 3) for p in course.near[column]}
+        text = _TEXT % (_ruler(first), *[row[first:after] for row in self._rows])
+        inside = dict.fromkeys(chain(*course.near[max(first - 1, 0) : after + 1 : 3]))
         coins = [
             (bit, _place(cell // course.width, cell % course.width - first))
             for cell, bit in course.coins.items()
