@@ -7,11 +7,9 @@ the last bit however work is shared out and played again. One worker that has it
 import asyncio
 import io
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,6 +21,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from tests.two_nodes import NODE, two_nodes
 from turnwise.agents.agent import ModelAgent
 from turnwise.agents.chat import ChatTemplate
 from turnwise.agents.engines.torch import TorchEngine
@@ -51,10 +50,8 @@ from turnwise.trainers.sync import Probe, sync
 from turnwise.types import Group, Trajectory
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
-cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 DEADLINE_S = 240.0
-MEMORY = 100 * 2**20
 WHAT = {"WorkerHost": "worker", "EngineHost": "engine"}
 
 RECIPE = Recipe(
@@ -75,32 +72,9 @@ RECIPE = Recipe(
 
 
 @pytest.fixture(scope="module")
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        yield patch
-
-
-NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": MEMORY, "include_dashboard": False}
-
-
-@pytest.fixture(scope="module")
-def nodes(patch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster of two nodes on this machine. Everything it started is gone afterwards, and so are its files."""
-    folder = Path(tempfile.mkdtemp(prefix="tw-", dir="/tmp"))  # short: Ray's sockets lie in it
-    (folder / "ray").mkdir()
-    patch.setenv("RAY_TMPDIR", str(folder))
-    before = set(psutil.Process().children(recursive=True))
-    nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "temp_dir": str(folder)})
-    try:
-        nodes.add_node(**NODE)
+def nodes() -> Iterator[Any]:
+    with two_nodes() as nodes:
         yield nodes
-    finally:
-        started = set(psutil.Process().children(recursive=True)) - before
-        nodes.shutdown()
-        _, alive = psutil.wait_procs(started, timeout=20)
-        shutil.rmtree(folder, ignore_errors=True)
-        assert not alive, f"still there after the cluster's end: {alive}"
 
 
 @pytest.fixture
@@ -245,6 +219,17 @@ def test_a_node_that_dies_takes_its_workers_along_and_changes_nothing(nodes: Any
     assert set(lost) == {"worker"} and lost["worker"] >= len(gone) and "played again elsewhere" in said
     assert sampled(out) == sampled(plain)
     assert metrics(out) == metrics(plain)
+
+
+def test_environments_that_hang_cost_their_deadline_in_actors_too(address: str, tmp_path: Path) -> None:
+    """Any call may hang for ever. No worker is lost over it, and they end with the run although their threads do not."""
+    kwargs = {"env_id": "turnwise/Arithmetic-v0", "where": ("make", "reset", "step", "close"), "hang": 0.1, "transient": True}
+    env = EnvChoice(id="turnwise/Chaos-v0", kwargs=kwargs)
+    out, cluster = tmp_path / "run", Cluster(address=address, workers=2, engines=0)
+    go(out, cluster, env=(env,), step_deadline_s=2.0, min_survivors=1, evaluate=Evaluate(tasks=0))
+    assert accounted(out) == {}
+    ways = Counter(e["how"] for e in read_events(out / "events.jsonl") if e["event"] == "ended")
+    assert ways["timeout"] > 0 and set(ways) - {"timeout"} and set(ways) <= {"terminated", "truncated", "overlong", "timeout"}
 
 
 # --- the pieces, in real actors -------------------------------------------------------------------------------------------

@@ -3,17 +3,15 @@
 import asyncio
 import io
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from rich.console import Console
 
+from tests.two_nodes import two_nodes
 from turnwise.trainers.cluster.settings import Cluster
 from turnwise.trainers.engines.vllm import Vllm
 from turnwise.trainers.logbook import read_metrics
@@ -23,8 +21,6 @@ from turnwise.trainers.recording import read_events
 from turnwise.trainers.rollouts.independent import Independent
 from turnwise.trainers.run import run
 from turnwise.trainers.sync import Probe
-
-cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra ray")
 
 FULL = pytest.mark.skipif(os.environ.get("TURNWISE_FULL") != "1", reason="a second vLLM has to start; TURNWISE_FULL=1 runs it")
 RECIPE = Recipe(
@@ -40,30 +36,14 @@ RECIPE = Recipe(
     evaluate=Evaluate(tasks=0),
     cluster=Cluster(address="auto", workers=1, engines=1),
 )
-NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 
 
 @pytest.fixture
-def nodes() -> Iterator[None]:
-    """Everything that the cluster started is gone afterwards, vLLM's processes included."""
-    folder = Path(tempfile.mkdtemp(prefix="tw-", dir="/tmp"))  # short: Ray's sockets lie in it
-    (folder / "ray").mkdir()
-    before = set(psutil.Process().children(recursive=True))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_TMPDIR", str(folder))
-        nodes = cluster_utils.Cluster()
-        try:
-            nodes.add_node(**NODE, temp_dir=str(folder))
-            nodes.add_node(**NODE)
-            patch.setenv("RAY_ADDRESS", nodes.address)
-            yield
-        finally:
-            started = set(psutil.Process().children(recursive=True)) - before
-            nodes.shutdown()
-            _, alive = psutil.wait_procs(started, timeout=20)
-            shutil.rmtree(folder, ignore_errors=True)
-            assert not alive, f"still there after the cluster's end: {alive}"
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """vLLM's processes are gone with it as well."""
+    with two_nodes() as nodes:
+        monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+        yield
 
 
 def engines() -> list[psutil.Process]:
