@@ -116,9 +116,10 @@ def test_hacks_score_nothing(name: str, monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.chdir(tmp_path)
     gold, hack = HACKS[name]
     grader, answers = made(gold)
-    grader.caps = Caps(max_rows=1_000, query_s=0.5, count_rows=0)
+    usual, grader.caps = grader.caps, Caps(max_rows=1_000, query_s=0.5, count_rows=0)
     verdict = grader.grade(answers, hack)
     assert verdict.score == 0.0 and verdict.reason
+    grader.caps = usual
     assert grader.grade(answers, gold).score == 1.0, "a trick leaves nothing behind"
     assert list(tmp_path.iterdir()) == []
 
