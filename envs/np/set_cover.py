@@ -6,7 +6,7 @@ sets cannot be enough. The value to beat is the best of taking the set with most
 of their numbers and in 128 random orders, then leaving out what is not needed. So who does not read the sets earns nothing, and
 who leaves out what is not needed in a new random order each turn, which is a search, about 0.07. Mostly it is one set more, so
 that there is little progress short of the optimum. The orders are tried when a task is drawn, until one is found that they do not
-solve: some 120 to 300 resets a CPU second. Levels are measured by the sets:
+solve: some 300 to 500 resets a CPU second. Levels are measured by the sets:
 
     level  sets  elements  in the optimum
       1     32      25           5
