@@ -9,7 +9,9 @@ from turnwise.envs.code.judge import Judge
 from turnwise.envs.code.plain import is_shallow, same, same_output, show
 from turnwise.envs.code.problem import Case, Problem
 
-JUDGE = Judge(profile="python", needs="namespaces", wall_s=3.0, test_s=0.5)
+JUDGE = Judge(profile="python", needs="namespaces", wall_s=60.0, test_s=0.5)
+STRICT = Judge(profile="python", needs="namespaces", wall_s=3.0, test_s=0.5)
+"""For what will not end."""
 RIGHT = "def f(xs):\n    return [sum(xs) * 7 + 1, sorted(xs)]\n"
 
 
@@ -154,14 +156,14 @@ CHEATS = {
 
 @pytest.mark.parametrize("name", CHEATS)
 def test_cheats_pass_nothing(name: str) -> None:
-    verdict = JUDGE.attempt(PROBLEM, CHEATS[name])
+    verdict = STRICT.attempt(PROBLEM, CHEATS[name])
     assert not verdict.solved and verdict.share == 0.0
     assert not any(tried.passed for tried in verdict.examples)
 
 
 @pytest.mark.parametrize("name", sorted(CHEATS)[::3])
 def test_cheats_pass_no_asserts(name: str) -> None:
-    verdict = JUDGE.attempt(ASSERTS, CHEATS[name])
+    verdict = STRICT.attempt(ASSERTS, CHEATS[name])
     assert not verdict.solved and verdict.share == 0.0
 
 

@@ -68,7 +68,7 @@ def test_no_session_before_the_first_call() -> None:
 
 
 def test_code_that_does_not_end_is_an_observation() -> None:
-    env = MathTools(profile="python", wall_s=1.0, max_turns=20)
+    env = MathTools(profile="python", wall_s=3.0, max_turns=20)
     env.reset(seed=0)
     observation, reward, terminated, truncated, info = env.step(env.format.call("python", {"code": "while True: pass"}))
     assert (reward, terminated, truncated, info["valid_action"]) == (0.0, False, False, True)
