@@ -44,9 +44,9 @@ def safe_cells(side: int, numbers: Sequence[int], shown: int, mines: int) -> int
     near = around(side)
     known = {rest: numbers[cell] for cell in range(side * side) if shown >> cell & 1 and (rest := near[cell] & closed)}
     known[closed] = mines
-    safe = mined = settled = 0
+    news, safe, mined, settled = known, 0, 0, 0
     while True:
-        for cells, count in known.items():
+        for cells, count in news.items():
             if count == 0:
                 safe |= cells
             elif count == cells.bit_count():
@@ -55,13 +55,14 @@ def safe_cells(side: int, numbers: Sequence[int], shown: int, mines: int) -> int
             settled = safe | mined
             known = {cells & ~settled: count - (cells & mined).bit_count() for cells, count in known.items()}
             known.pop(0, None)
+            news = known
             continue
-        if safe:
+        if safe or len(known) > _MANY:
             return safe
-        more = _differences(known)
-        if not more or len(known) > _MANY:
+        news = _differences(known)
+        if not news:
             return 0
-        known.update(more)
+        known |= news
 
 
 def _differences(known: dict[int, int]) -> dict[int, int]:
