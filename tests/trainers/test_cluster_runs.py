@@ -214,7 +214,7 @@ def test_a_node_that_dies_takes_its_workers_along_and_changes_nothing(nodes: Any
     finally:
         if not nodes.worker_nodes:
             nodes.add_node(**NODE)
-    assert not psutil.wait_procs(gone, timeout=20)[1], "nobody works on a dead node"
+    assert not psutil.wait_procs(gone, timeout=120)[1], "nobody works on a dead node"
     lost = accounted(out)
     assert set(lost) == {"worker"} and lost["worker"] >= len(gone) and "played again elsewhere" in said
     assert sampled(out) == sampled(plain)
