@@ -12,9 +12,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.tool_servers.attacks.killing import named, zygote
 from turnwise.tool_servers.guest.cgroups import find_groups
 from turnwise.tool_servers.guest.pace import Credit, Pace, Place
 from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox, EmbeddedSession
@@ -165,8 +165,8 @@ def test_a_session_that_owes_much_begins_again_in_the_rear() -> None:
             session = await sandbox.open(SessionSpec("s", limits=Limits(cpu_s=2.0)))
 
             def place() -> str:
-                (pid,) = [p.pid for p in psutil.Process().children(recursive=True) if p.name() == "tw-session"]
-                return Path(_place(pid)).parent.name
+                (process,) = named(zygote(sandbox), "session")
+                return Path(_place(process.pid)).parent.name
 
             assert place() != "rear"
             burn = "import time\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
@@ -206,8 +206,10 @@ def test_who_watches_is_not_among_the_sessions() -> None:
     async def run() -> None:
         async with EmbeddedSandbox(level=Level.NAMESPACES) as sandbox:
             await sandbox.open(SessionSpec("s"))
-            places = {p.name(): _place(p.pid) for p in psutil.Process().children(recursive=True)}
-            assert places["tw-supervisor"] == places["tw-zygote"] == f"{Path(places['tw-session']).parent}-watch"
+            root = zygote(sandbox)
+            (session,) = named(root, "session")
+            watchers = [root, *named(root, "supervisor")]
+            assert len(watchers) > 1 and {_place(p.pid) for p in watchers} == {f"{Path(_place(session.pid)).parent}-watch"}
 
     asyncio.run(run())
 
