@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.tool_servers.attacks.killing import named, zygote
-from turnwise.tool_servers.guest.cgroups import find_groups
-from turnwise.tool_servers.guest.pace import Credit, Pace, Place
+from turnwise.tool_servers.guest.cgroups import Pace, find_groups
 from turnwise.tool_servers.sandbox.embedded import EmbeddedSandbox, EmbeddedSession
 from turnwise.tool_servers.sandbox.limits import Limits
 from turnwise.tool_servers.sandbox.protocol import Level, SessionSpec, Status
@@ -96,108 +95,26 @@ def test_what_could_not_begin_has_a_little_more_time() -> None:
     asyncio.run(run())
 
 
-@contextmanager
-def one_group() -> Generator[tuple[Place, Path, subprocess.Popen[bytes]]]:
-    """A session's place, the folder of all of them, and a process in its group."""
-    groups = find_groups(f"turnwise-{os.getpid()}-pace")
-    assert groups is not None and groups.apart
-    group = groups.group("s")
-    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", BUSY])
-    try:
-        group.add(process.pid)
-        yield group.place, SHARES / groups.name, process
-    finally:
-        process.kill()
-        process.wait()
-        assert group.remove_soon()
-        groups.remove()
-        assert not (SHARES / groups.name).exists()
-
-
-def weight_of(folder: Path) -> tuple[str, int]:
-    return (folder / "cpu.idle").read_text().strip(), int((folder / "cpu.shares").read_text())
-
-
-def members_of(folder: Path) -> list[int]:
-    return [int(pid) for pid in (folder / "cgroup.procs").read_text().split()]
-
-
 def test_the_order_of_paces() -> None:
     """Each weighs more than the one before; the last gets only what nobody else wants; who starves is among equals next."""
-    with one_group() as (place, folder, _):
+    groups = find_groups(f"turnwise-{os.getpid()}-pace")
+    assert groups is not None
+    group = groups.group("s")
+    folder = SHARES / groups.name / "s"
+    try:
         weights: list[int] = []
         for pace in Pace:
-            place.pace(pace)
-            assert place.late == (pace is Pace.LATE)
-            idle, weight = weight_of(folder / "s")
-            assert idle == ("1" if pace is Pace.LAST else "0")
-            weights.append(weight)
+            group.pace(pace)
+            assert group.late == (pace is Pace.LATE)
+            assert (folder / "cpu.idle").read_text().strip() == ("1" if pace is Pace.LAST else "0")
+            weights.append(int((folder / "cpu.shares").read_text()))
         assert weights[1:] == sorted(weights[1:]) and weights[Pace.USUAL] == 1024
         for pace in (Pace.LAST, Pace.LATE):
-            place.pace(pace)
-            assert (place.faster, place.soon) == (Pace.USUAL, Pace.USUAL)
-
-
-def test_who_owes_much_goes_to_the_rear_and_comes_back() -> None:
-    """All in the rear together have what nobody wants; there, too, who is replaced goes before who runs."""
-    with one_group() as (place, folder, process):
-        place.pace(Pace.LAST)
-        place.retire()
-        assert (place.path, place.behind) == ("rear/s", True)
-        assert (members_of(folder / "s"), members_of(folder / "rear/s")) == ([], [process.pid])
-        assert weight_of(folder / "rear")[0] == weight_of(folder / "rear/s")[0] == "1"
-        assert place.faster is place.soon is Pace.LATE
-        place.pace(Pace.LATE)
-        assert weight_of(folder / "rear/s") == ("0", 64)
-        assert members_of(folder / "rear/s") == [process.pid] and place.faster is Pace.USUAL
-        place.pace(Pace.USUAL)
-        assert (place.path, place.behind, members_of(folder / "s")) == ("s", False, [process.pid])
-        assert weight_of(folder / "s") == ("0", 1024)
-        place.retire()
-        assert weight_of(folder / "rear/s") == ("0", 1024)
-
-
-def test_a_session_that_owes_much_begins_again_in_the_rear() -> None:
-    """After a time-out the fresh process is where the old one was, and what it uses is counted as before."""
-
-    async def run() -> None:
-        async with EmbeddedSandbox(level=Level.NAMESPACES) as sandbox:
-            session = await sandbox.open(SessionSpec("s", limits=Limits(cpu_s=2.0)))
-
-            def place() -> str:
-                (process,) = named(zygote(sandbox), "session")
-                return Path(_place(process.pid)).parent.name
-
-            assert place() != "rear"
-            burn = "import time\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
-            assert (await session.call(1, "python", {"code": burn}, wall_s=60)).status is Status.OK
-            assert place() == "rear"
-            assert (await session.call(2, "python", {"code": BUSY}, wall_s=0.1)).restarted
-            assert (await session.call(3, "python", {"code": "1"})).status is Status.OK and place() == "rear"
-            for seq in range(4, 9):
-                if (result := await session.call(seq, "python", {"code": burn}, wall_s=60)).status is not Status.OK:
-                    break
-            assert seq > 4 and "the 2 s of CPU time" in result.err, result
-
-    asyncio.run(run())
-
-
-def test_credit_is_a_burst_that_grows_again() -> None:
-    credit = Credit()
-    credit.count(100.0, 0.0)  # the first count says only where we begin
-    assert not credit.owes
-    credit.count(107.0, 0.0)
-    assert not credit.owes
-    credit.count(110.0, 0.0)
-    assert credit.owes and not credit.owes_much
-    credit.count(110.0, 0.1)
-    assert not credit.owes
-    credit.count(10_000.0, 0.2)
-    assert credit.owes_much
-    credit.count(10_000.0, 18.3)  # no more than half a second is ever owed
-    assert credit.owes and not credit.owes_much
-    credit.count(10_000.0, 20.3)
-    assert not credit.owes
+            group.pace(pace)
+            assert group.faster() is Pace.USUAL
+    finally:
+        group.remove()
+        groups.remove()
 
 
 def test_who_watches_is_not_among_the_sessions() -> None:

@@ -9,11 +9,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from turnwise.tool_servers.guest.cgroups import Counter, Group
+from turnwise.tool_servers.guest.cgroups import Counter, Group, Pace
 from turnwise.tool_servers.guest.files import BadPath, disk_used
 from turnwise.tool_servers.guest.member import Call, Member
 from turnwise.tool_servers.guest.meter import Meter, Process
-from turnwise.tool_servers.guest.pace import Credit, Pace
 from turnwise.tool_servers.guest.plan import Bounds
 
 __all__ = ["Accounts"]
@@ -27,6 +26,9 @@ _LAST_BREATH_S, _ALONE_S = 0.02, 0.1
 _LOOK_S, _FIRST_LOOK_S, _RARELY_S = 0.02, 0.01, 0.1
 _HURRY_S = 0.002
 """Between looks while files grow fast where only our looking bounds them."""
+_BURST_MS, _SHARE, _DEBT_MS = 8.0, 0.025, 500.0
+"""CPU for which a session is one among equals: so much at a time, growing again by this share of a core; beyond that it owes what
+it used, at most so much."""
 _LEAST_MS, _HELD_S = 2.0, 0.1
 """CPU that a call gets whatever its session owes and whoever else wants it, if it was kept waiting so long and had less."""
 _FAMILY_S, _FAMILY_SHARE = 0.01, 5.0
@@ -70,7 +72,8 @@ class Accounts:
         self._seen_until = 0.0
         self._files, self._files_at, self._fills_s = 0, 0.0, math.inf
         """Files in the folder, when they were counted, and in how many seconds there are too many if it goes on like that."""
-        self._credit = Credit()
+        self._credit_ms, self._used_ms, self._counted_at = _BURST_MS, -1.0, 0.0
+        """What is left of the burst, and the CPU and time when that was so."""
         self._reaped_ms = 0.0
         """CPU of init and of what it has waited for, and when that was seen."""
         self._reaped_at = 0.0
@@ -161,28 +164,30 @@ class Accounts:
 
     def start_due(self, member: Member) -> float:
         """When a fresh process that is not ready yet has waited behind others long enough."""
-        return member.since + _HELD_S if self._group and self._group.place.late else math.inf
+        return member.since + _HELD_S if self._group and self._group.late else math.inf
 
     def hurry(self) -> None:
         """It goes among equals."""
         if self._group:
-            self._group.place.pace(Pace.USUAL)
+            self._group.pace(Pace.USUAL)
 
     def help(self, member: Member) -> None:
         """Before more of the others than until now; we look again soon."""
         member.look_s = _FIRST_LOOK_S
         if self._group:
-            self._group.place.pace(self._group.place.faster)
+            self._group.pace(self._group.faster())
 
     def _set_pace(self) -> None:
         """Whoever computes much, or has its process replaced again and again, goes behind those who do little."""
         if self._group is None:
             return
-        used = self._group_ms()
-        self._credit.count(sum(m.total_ms for m in self._members.values()) if used is None else used, time.monotonic())
-        if self._credit.owes_much:
-            self._group.place.retire()
-        self._group.place.pace(Pace.LAST if self._credit.owes else Pace.USUAL)
+        used, now = self._group_ms(), time.monotonic()
+        used = sum(m.total_ms for m in self._members.values()) if used is None else used
+        if self._used_ms >= 0:
+            credit = self._credit_ms + (now - self._counted_at) * 1000 * _SHARE - (used - self._used_ms)
+            self._credit_ms = min(_BURST_MS, max(-_DEBT_MS, credit))
+        self._used_ms, self._counted_at = used, now
+        self._group.pace(Pace.USUAL if self._credit_ms > 0 else Pace.LAST)
 
     @property
     def _counted(self) -> bool:
@@ -224,7 +229,7 @@ class Accounts:
             member.spent_ms += next((p.cpu_ms for p in processes if p.pid == member.pid), member.main_ms)
         if self._group and not self.forked:
             return self._group.doom_all_but(self._init, _END_S)
-        with self._group.at(Pace.FIRST) if self._group else contextlib.nullcontext():
+        with self._group.first() if self._group else contextlib.nullcontext():
             return self._meter.end_below(self._roots, _END_S, lambda p: self._belongs(member, p))
 
     def _end_alone(self, member: Member) -> bool:
@@ -234,8 +239,7 @@ class Accounts:
         if self._group is None or main is None or member.pidfd < 0 or self._group.tasks() != (count := self._if_alone(member)):
             return False
         member.total_ms = member.spent_ms = max(member.total_ms, self._cpu(member, [main]))
-        at = Pace.LATE if self._group.place.behind else Pace.FIRST  # to come to the front takes longer than to end it
-        with self._group.at(at), contextlib.suppress(ProcessLookupError):
+        with self._group.first(), contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(member.pidfd, signal.SIGKILL)
             # A child that it forked in this very moment is init's by now; a list may lack one while another one exits.
             return self._group.buried(_ALONE_S, count - 1) and not any(self._strays() for _ in range(2))
@@ -253,10 +257,10 @@ class Accounts:
         """Wait until those that have ended count no longer; False if that did not come to an end. They, and what comes then, go
         behind those who owe nothing, but before all calls of those who do; first of all where they would never have a turn."""
         if self._group:
-            self._group.place.pace(Pace.LATE if self._credit.owes else Pace.USUAL)
+            self._group.pace(Pace.USUAL if self._credit_ms > 0 else Pace.LATE)
         if not self._group or self.forked or self._group.buried(_PATIENT_S, 1):
             return True
-        with self._group.at(Pace.FIRST):
+        with self._group.first():
             return self._group.end_all_but(self._init, _END_S)
 
     def why_not_fork(self, member: Member) -> str:
@@ -383,7 +387,7 @@ class Accounts:
         waits for locks that they may hold, and so needs them to go on."""
         if self._group and not self.forked:
             return self._group.anonymous()
-        with self._group.at(Pace.FIRST) if self._group else contextlib.nullcontext():
+        with self._group.first() if self._group else contextlib.nullcontext():
             return sum(p.rss if (share := self._meter.fair_share(p.pid)) is None else share for p in processes)
 
 

@@ -2,11 +2,10 @@
 
 Version 1 and 2. In the `cpu` controller all sessions together weigh as much as one process of the server, and one session as much
 as another, however many processes it has. Behind them comes a session that owes time while its processes are replaced; and last,
-in time that nobody else wants, those whose call has used much already (`pace`). Those who watch are not among the sessions but
-beside them: whatever sessions use up makes no supervisor late. Where there is no such controller the other two must do.
+in time that nobody else wants, those whose call has used much already. Those who watch are not among the sessions but beside
+them: whatever sessions use up makes no supervisor late. Where there is no such controller the other two must do.
 
     <our own group, or one above it> / turnwise-<pid>-<start>-<number> / s<number>
-                                                                       / rear / s<number>
                                                                        / nursery
                                      / turnwise-<pid>-<start>-<number>-watch
 
@@ -19,10 +18,9 @@ import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
-from turnwise.tool_servers.guest.pace import NORMAL, REAR, Pace, Place, read_at, write_at
-
-__all__ = ["PREFIX", "Counter", "Group", "Groups", "container_counter", "discard", "find_groups", "leftovers"]
+__all__ = ["PREFIX", "Counter", "Group", "Groups", "Pace", "container_counter", "discard", "find_groups", "leftovers"]
 
 _MEMORY = {1: "memory.limit_in_bytes", 2: "memory.max"}
 _ANONYMOUS = {1: "rss", 2: "anon"}
@@ -30,11 +28,40 @@ _WANTED = ("memory", "pids")
 _WELCOME = "cpu"
 _COSTS = "cpuacct"
 _USED = {1: "cpuacct.usage", 2: "cpu.stat"}
+_WEIGHTS = {1: ("cpu.shares", ("2", "64", "1024", "262144")), 2: ("cpu.weight", ("1", "6", "100", "10000"))}
+"""File, and for each pace the least it takes, a sixteenth of the kernel's default, that, and the most."""
 _WATCHERS = {1: "8192", 2: "800"}
 """Of those who watch: eight processes of the server, for they work in short bursts. Not more, or the kernel's own threads, which
 free what dead processes leave, wait for them."""
+_IDLE = "cpu.idle"
+"""Linux 5.15: whatever is not idle runs at once in the place of what is."""
 _WATCH, _NURSERY = "watch", "nursery"
 PREFIX = "turnwise-"
+
+
+class Pace(IntEnum):
+    """When a session's processes get the processor."""
+
+    LAST = 0
+    LATE = 1
+    USUAL = 2
+    FIRST = 3
+
+
+def _write(folder: int, name: str, text: str) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _read(folder: int, name: str) -> str:
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.read(fd, 4096).decode()
+    finally:
+        os.close(fd)
 
 
 def _soon(done: Callable[[], bool], seconds: float) -> bool:
@@ -63,18 +90,16 @@ class Counter:
 class Group:
     """The control group of one session."""
 
-    def __init__(self, groups: "Groups", path: str) -> None:
-        """`path`: its name, or where it is in the controller `cpu`."""
-        self.groups, self.name = groups, path.removeprefix(f"{REAR}/")
-        self.place = Place(groups.folders.get(_WELCOME), groups.version, path, groups.apart)
+    def __init__(self, groups: "Groups", name: str) -> None:
+        self.groups, self.name = groups, name
         self._events = self._tasks = -1
-        self._used: list[Counter] = []
+        self._used: Counter | None = None
+        self._pace = Pace.USUAL
 
     def add(self, pid: int) -> None:
         """0: this process."""
         for folder in self._folders():
-            path = self.place.path if folder == self.groups.cpu else self.name
-            write_at(folder, f"{path}/cgroup.procs", str(pid))
+            _write(folder, f"{self.name}/cgroup.procs", str(pid))
 
     def limit(self, memory_mb: int, processes: int) -> None:
         memory, pids = self.groups.folders["memory"], self.groups.folders["pids"]
@@ -82,8 +107,8 @@ class Group:
         swap, most = ("memory.memsw.limit_in_bytes", limit) if self.groups.version == 1 else ("memory.swap.max", "0")
         for name, text in ((swap, most), (_MEMORY[self.groups.version], limit), (swap, most)):  # neither may pass the other
             with contextlib.suppress(OSError):  # no swap accounting, or the second time will do
-                write_at(memory, f"{self.name}/{name}", text)
-        write_at(pids, f"{self.name}/pids.max", str(processes))
+                _write(memory, f"{self.name}/{name}", text)
+        _write(pids, f"{self.name}/pids.max", str(processes))
 
     def kills(self) -> int:
         """Processes that the kernel ended so far because the memory was used up."""
@@ -100,29 +125,47 @@ class Group:
 
     def cpu_ms(self) -> float | None:
         """CPU of all processes that ever were in it, also of those that nobody waited for; None if the kernel does not count."""
-        if (folder := self.groups.folders.get(_COSTS)) is None:
-            return None
-        paths = self.place.paths if folder == self.groups.cpu else [self.name]
-        for path in paths[len(self._used) :]:
-            with contextlib.suppress(FileNotFoundError):  # it never was in the rear
-                file = f"{path}/{_USED[self.groups.version]}"
-                self._used.append(Counter(os.open(file, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder), self.groups.version))
-        return sum(counter.ms() for counter in self._used)
+        if self._used is None and (folder := self.groups.folders.get(_COSTS)) is not None:
+            version = self.groups.version
+            fd = os.open(f"{self.name}/{_USED[version]}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+            self._used = Counter(fd, version)
+        return self._used.ms() if self._used else None
 
     def anonymous(self) -> int:
         """Bytes of memory that belong to no file, each page counted once."""
-        text = "\n" + read_at(self.groups.folders["memory"], f"{self.name}/memory.stat")
+        text = "\n" + _read(self.groups.folders["memory"], f"{self.name}/memory.stat")
         return int(text.partition(f"\n{_ANONYMOUS[self.groups.version]} ")[2].split(None, 1)[0])
 
+    def pace(self, pace: Pace) -> None:
+        """From now on, for all its processes."""
+        was, self._pace = self._pace, pace
+        if pace is was or (cpu := self.groups.folders.get(_WELCOME)) is None:
+            return
+        name, weights = _WEIGHTS[self.groups.version]
+        steps = [(name, weights[pace])]
+        steps = [(_IDLE, "0"), *steps] if was is Pace.LAST else steps
+        for file, text in [*steps, (_IDLE, "1")] if pace is Pace.LAST else steps:
+            with contextlib.suppress(OSError):
+                _write(cpu, f"{self.name}/{file}", text)
+
+    @property
+    def late(self) -> bool:
+        return self._pace is Pace.LATE
+
+    def faster(self) -> Pace:
+        """Before more of the others than now."""
+        return Pace.USUAL if self._pace < Pace.USUAL else Pace.FIRST
+
     @contextlib.contextmanager
-    def at(self, pace: Pace) -> Generator[None]:
-        """At this pace as long as it lasts: a killed process needs the processor once more to be gone. Then as before."""
-        was = self.place.now
-        self.place.pace(pace)
+    def first(self) -> Generator[None]:
+        """Before all other sessions, for as long as it lasts: a killed process needs the processor once more to be gone. Then as
+        before."""
+        was = self._pace
+        self.pace(Pace.FIRST)
         try:
             yield
         finally:
-            self.place.pace(was)
+            self.pace(was)
 
     def doom_all_but(self, kept: int, seconds: float) -> bool:
         """SIGKILL to every process but one, until no other shows up: none of them runs any further, but to be gone may take them
@@ -146,7 +189,7 @@ class Group:
 
     def _kill_all_but(self, kept: int) -> set[int]:
         """Those that were there; who has ended is in the list no longer."""
-        found = map(int, read_at(self.groups.folders["pids"], f"{self.name}/cgroup.procs").split())
+        found = map(int, _read(self.groups.folders["pids"], f"{self.name}/cgroup.procs").split())
         alive = set(found) - {0, kept}
         for pid in alive:
             with contextlib.suppress(ProcessLookupError):
@@ -164,13 +207,12 @@ class Group:
     def remove(self) -> bool:
         """Whether nothing of it is left; False while a process is still on its way out."""
         for folder in self._folders():
-            for path in reversed(self.place.paths) if folder == self.groups.cpu else [self.name]:
-                try:
-                    os.rmdir(path, dir_fd=folder)
-                except FileNotFoundError:
-                    continue
-                except OSError:
-                    return False
+            try:
+                os.rmdir(self.name, dir_fd=folder)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return False
         return True
 
     def _folders(self) -> set[int]:
@@ -185,25 +227,15 @@ class Groups:
     name: str
     folders: Mapping[str, int]
 
-    @property
-    def cpu(self) -> int | None:
-        """The folder in the controller that shares the processor."""
-        return self.folders.get(_WELCOME)
-
-    @property
-    def apart(self) -> bool:
-        """Whether that one has a tree of its own."""
-        return self.cpu is not None and self.cpu not in [self.folders[controller] for controller in _WANTED]
-
     def group(self, name: str) -> Group:
         for folder in set(self.folders.values()):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=folder)
         return self.known(name)
 
-    def known(self, path: str) -> Group:
-        """One that is there, by its name or the path of its place."""
-        return Group(self, path)
+    def known(self, name: str) -> Group:
+        """One that is there."""
+        return Group(self, name)
 
     def watch(self) -> None:
         """From now on this process and its children go before all sessions: they are ours, and a time limit needs them."""
@@ -211,26 +243,26 @@ class Groups:
 
     def rear(self) -> None:
         """From now on this process goes as one session among all: it makes what sessions live in, and no time limit needs it."""
-        self._join(_NURSERY, NORMAL[self.version][1])
+        self._join(_NURSERY, _WEIGHTS[self.version][1][Pace.USUAL])
 
     @property
     def _beside(self) -> str:
         return f"../{self.name}-{_WATCH}"
 
     def _join(self, name: str, weight: str) -> None:
-        if (cpu := self.cpu) is not None:
+        if (cpu := self.folders.get(_WELCOME)) is not None:
             with contextlib.suppress(OSError):
                 os.mkdir(name, 0o755, dir_fd=cpu)
-                write_at(cpu, f"{name}/cgroup.procs", str(os.getpid()))
-                write_at(cpu, f"{name}/{NORMAL[self.version][0]}", weight)
+                _write(cpu, f"{name}/cgroup.procs", str(os.getpid()))
+                _write(cpu, f"{name}/{_WEIGHTS[self.version][0]}", weight)
 
     def clear(self) -> None:
         """End what is in any of our groups, then remove them and the folder."""
         found = {entry.name for folder in set(self.folders.values()) for entry in os.scandir(folder) if entry.is_dir()}
-        for name in (*(found - {REAR}), self._beside):
+        for name in (*found, self._beside):
             group = Group(self, name)
             with contextlib.suppress(OSError):
-                for pid in read_at(self.folders["pids"], f"{name}/cgroup.procs").split():
+                for pid in _read(self.folders["pids"], f"{name}/cgroup.procs").split():
                     os.kill(int(pid), signal.SIGKILL)
             with contextlib.suppress(OSError):
                 group.remove_soon()
@@ -238,10 +270,10 @@ class Groups:
 
     def remove(self) -> None:
         """Itself, once no session is left in it; whoever leaves last succeeds."""
-        if (cpu := self.cpu) is not None:
+        if (cpu := self.folders.get(_WELCOME)) is not None:
             with contextlib.suppress(OSError):
-                write_at(cpu, "../cgroup.procs", str(os.getpid()))  # back to where we came from
-            for name in (self._beside, _NURSERY, REAR):
+                _write(cpu, "../cgroup.procs", str(os.getpid()))  # back to where we came from
+            for name in (self._beside, _NURSERY):
                 with contextlib.suppress(OSError):
                     os.rmdir(name, dir_fd=cpu)
         for folder in set(self.folders.values()):
@@ -313,9 +345,9 @@ def find_groups(name: str) -> Groups | None:
             groups = Groups(version, name, {c: made[p] for c, p in places.items()})
             if version == 2:
                 (folder,) = made.values()
-                write_at(folder, "cgroup.subtree_control", " ".join(f"+{c}" for c in _WANTED))
+                _write(folder, "cgroup.subtree_control", " ".join(f"+{c}" for c in _WANTED))
                 with contextlib.suppress(OSError):
-                    write_at(folder, "cgroup.subtree_control", f"+{_WELCOME}")
+                    _write(folder, "cgroup.subtree_control", f"+{_WELCOME}")
             _prove(groups)
             return groups
         except OSError:
@@ -334,7 +366,7 @@ def _prove(groups: Groups) -> None:
             group.limit(64, 8)
             group.add(os.getpid())
             group.kills()
-            limited = read_at(groups.folders["memory"], f"{group.name}/{_MEMORY[groups.version]}").strip() == str(64 << 20)
+            limited = _read(groups.folders["memory"], f"{group.name}/{_MEMORY[groups.version]}").strip() == str(64 << 20)
             os._exit(0 if limited else 1)
         finally:
             os._exit(1)
@@ -348,8 +380,11 @@ def discard(name: str) -> None:
     for _, places in _candidates():
         for folder in {f"{parent}/{name}" for parent in places.values()}:
             with contextlib.suppress(OSError):
-                for inner, _, _ in os.walk(folder, topdown=False):
-                    os.rmdir(inner)
+                with os.scandir(folder) as entries:
+                    for inner in entries:
+                        if inner.is_dir():
+                            os.rmdir(inner)
+                os.rmdir(folder)
 
 
 def leftovers() -> set[str]:

@@ -13,13 +13,12 @@ from typing import Any
 from turnwise.tool_servers.guest import files
 from turnwise.tool_servers.guest.accounts import Accounts
 from turnwise.tool_servers.guest.brancher import Brancher
-from turnwise.tool_servers.guest.cgroups import Group, container_counter
+from turnwise.tool_servers.guest.cgroups import Group, Pace, container_counter
 from turnwise.tool_servers.guest.channel import Broken, handed_over, send, told
 from turnwise.tool_servers.guest.frames import FrameError, packed
 from turnwise.tool_servers.guest.init import Init
 from turnwise.tool_servers.guest.member import Member, Pipes, State
 from turnwise.tool_servers.guest.meter import Meter
-from turnwise.tool_servers.guest.pace import Pace
 from turnwise.tool_servers.guest.plan import FOLDERS, WORK, Bounds, Plan
 
 __all__ = ["START_S", "Builders", "Family"]
@@ -68,7 +67,7 @@ class Family:
     def start(self, bounds: Bounds, ours_alone: list[int]) -> Member:
         """The first member, not yet running. `ours_alone`: descriptors that init must not have. Raises Broken, OSError."""
         if self._group:
-            self._group.place.pace(Pace.USUAL)
+            self._group.pace(Pace.USUAL)
             self._group.limit(bounds.memory_mb + bounds.disk_mb, bounds.processes + 2)
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -107,7 +106,7 @@ class Family:
         """A process for a session, which then waits for `begin`; its pipes are fresh."""
         nursery = self._builders and self._builders.residents
         if nursery:
-            group = self._group.place.path if self._group else ""
+            group = self._group.name if self._group else ""
             order = {"bounds": _plain(member.bounds), "user": self.user, "group": group}
             send(nursery, order, [*member.pipes.theirs, *member.spaces, *self._walls])
         else:
@@ -161,7 +160,7 @@ class Family:
         """A fork, ready. While the process forks itself, a copy of the files is made behind new walls, and the new one moves
         there."""
         if self._group:
-            self._group.place.pace(self._group.place.soon)  # its last call may have left it behind all others
+            self._group.pace(Pace.USUAL)  # its last call may have left it behind all others
         grown = self.accounts.grow()
         brancher = self._brancher(member)
         pipes = Pipes.make()
@@ -192,7 +191,7 @@ class Family:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._branchers[member.generation] = Brancher(ours)
             self.accounts.helpers = len(self._branchers)
-            group = self._group.place.path if self._group else ""
+            group = self._group.name if self._group else ""
             order = {"bounds": _plain(member.bounds), "user": self.user, "group": group, "supervisor": os.getpid()}
             with theirs:
                 told(self._builders.inits, order, [theirs.fileno(), self._mounts, member.spaces[1]])
