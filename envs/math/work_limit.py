@@ -10,6 +10,9 @@ from types import FrameType
 
 __all__ = ["TooMuchWork", "work_limit"]
 
+_SURELY = 1000
+"""Calls beyond the bound at which a generator is at work and not on its way out: no plain function has been called since."""
+
 
 class TooMuchWork(BaseException):
     """The calls are used up. No Exception, because what it ends may well hold an `except Exception`."""
@@ -27,7 +30,7 @@ def work_limit(calls: int) -> Generator[None]:
     def count(frame: FrameType, event: str, argument: object) -> None:
         nonlocal left
         left -= 1
-        if left < 0 and _heard(frame):
+        if left < 0 and _heard(frame, left < -_SURELY):
             raise TooMuchWork(f"more than {calls} calls")
 
     before = sys.gettrace()
@@ -38,10 +41,10 @@ def work_limit(calls: int) -> Generator[None]:
         sys.settrace(before)
 
 
-def _heard(frame: FrameType) -> bool:
+def _heard(frame: FrameType, surely: bool) -> bool:
     """Whether what is raised here reaches the block. Python clears up with nobody to hear it: it would report the exception, go
-    on with the work, and count no further. A generator may be on its way out; the next plain function will do."""
-    if frame.f_code.co_flags & inspect.CO_GENERATOR:
+    on with the work, and count no further. A generator may be on its way out: the next plain function will do, if one comes."""
+    if frame.f_code.co_flags & inspect.CO_GENERATOR and not surely:
         return False
     above: FrameType | None = frame
     while above is not None:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -219,6 +220,19 @@ def test_work_is_counted() -> None:
     with pytest.raises(TooMuchWork), work_limit(40):
         climb(50)
     climb(500)
+
+
+def test_work_of_generators_alone_ends() -> None:
+    made: list[int] = []
+
+    def many() -> Iterator[int]:
+        for n in range(1, 100_000):
+            made.append(n)
+            yield n
+
+    with pytest.raises(TooMuchWork), work_limit(40):
+        all(x for x in many())
+    assert 0 < len(made) < 5_000
 
 
 def test_what_python_clears_up_is_not_where_work_ends(monkeypatch: pytest.MonkeyPatch) -> None:
