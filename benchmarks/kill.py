@@ -18,7 +18,6 @@ import random
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -29,6 +28,7 @@ from tests.tool_servers.attacks.backends import BACKENDS
 from tests.tool_servers.attacks.killing import (
     containers_of,
     kill,
+    lives,
     owner,
     program,
     reaping,
@@ -46,15 +46,9 @@ def until_gone(processes: list[psutil.Process]) -> bool:
     """Whether all of them end in time; those that have ended may wait to be buried."""
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        if not any(alive(p) for p in processes):
+        if not any(lives(p) for p in processes):
             return True
         time.sleep(0.01)
-    return False
-
-
-def alive(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 

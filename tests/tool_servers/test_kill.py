@@ -1,4 +1,7 @@
-"""SIGKILL in the middle of work, at moments drawn by a seed: soon nothing of ours is left."""
+"""SIGKILL in the middle of work, at moments drawn by a seed: two seconds later nothing of ours is left.
+
+`python benchmarks/kill.py` measures how long that takes.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,7 @@ SESSIONS = {
     "gvisor": 3,
 }
 MOMENTS = {"namespaces": 20 if FULL else 2, "landlock": 20 if FULL else 1, "http": 20 if FULL else 1, "docker": 3 if FULL else 1}
-PATIENCE_S = 120.0
-"""How long it takes says something about the machine too; `python benchmarks/kill.py` measures it."""
+LEFT_S = 2.0
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +64,7 @@ def test_a_killed_server_leaves_nothing(backend: str, seed: int, tmp_path: Path)
         assert not containers or len(containers_of(server.pid)) >= SESSIONS[backend]
         time.sleep(chance.random())
         server.kill()
-        left = until_nothing(before, server.pid, tmp_path, containers, PATIENCE_S)
+        left = until_nothing(before, server.pid, tmp_path, containers, 10 * LEFT_S if containers else LEFT_S + 3)
         assert not left, f"{len(left)} left: {left[:5]}"
 
 
@@ -77,12 +79,12 @@ def test_killed_in_the_middle(backend: str, victim: str, tmp_path: Path) -> None
         kill(zygotes if victim == "zygote" else supervisors_of(server))
         if victim == "supervisors":
             own = {p.pid for p in (server, *zygotes)}
-            deadline = time.monotonic() + PATIENCE_S
+            deadline = time.monotonic() + LEFT_S + 3
             while (left := mine(before | own)) and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert not left, f"{len(left)} processes outlive their supervisors"
         kill([server])
-        left = until_nothing(before, server.pid, tmp_path, False, PATIENCE_S)
+        left = until_nothing(before, server.pid, tmp_path, False, LEFT_S + 3)
         assert not left, f"{len(left)} left: {left[:5]}"
 
 
@@ -96,7 +98,7 @@ def test_all_who_watch_and_a_random_half_are_killed(tmp_path: Path) -> None:
     with owner("namespaces", SESSIONS["namespaces"], tmp_path) as server:
         watchers = named(server, "zygote", "janitor", "builder", "supervisor")
         kill([server, *watchers, *(p for p in tree(server) if chance.random() < 0.5)])
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + LEFT_S + 3
         while (left := mine(before | {server.pid})) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not left, f"{len(left)} left: {left}"

@@ -6,6 +6,7 @@ import select
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -442,5 +443,7 @@ def test_duckdb_writable(tmp_path: Path) -> None:
 
 
 def test_the_deadline_is_kept(reader: Process) -> None:
-    """It is the worker's own that ended the query."""
+    """The clock of the test is generous; the message says that the worker's own deadline ended the query, not this one."""
+    begun = time.monotonic()
     assert "stopped after 1 s" in reader.refusal(next(iter(STOPPED)))
+    assert time.monotonic() - begun < 25
