@@ -6,7 +6,7 @@ groups are joined at random unless both are planted, half as often again where o
 many neighbours as others. The value to beat is the best of taking whatever is not joined to those taken: in the order of the
 numbers, in 128 random orders, and again and again the vertex with fewest neighbours left. So who does not read the graph earns
 nothing, and who reads it and takes in a new random order each turn, which is a search, about 0.08. Those orders are tried when a
-task is drawn, until one is found that they do not solve: some 300 to 400 resets a CPU second. Levels are measured by the vertices
+task is drawn, until one is found that they do not solve: some 200 to 450 resets a CPU second. Levels are measured by the vertices
 of the optimum:
 
     level  vertices  in the optimum

@@ -2,7 +2,7 @@
 
 The first cell is open already. A number says how many of the up to eight cells around it hold mines; where it is 0, those around
 it open by themselves. Opening a mine ends the game with nothing. Every board can be opened by reasoning alone: it is made only if
-the solver, which never guesses, opens it all (a search: some 1,000 resets a CPU second at level 5, 4,500 at level 1).
+the solver, which never guesses, opens it all (a search: some 1,800 resets a CPU second at level 5, 5,400 at level 1).
 
     level  board    mines
       1    6 x 6      6
